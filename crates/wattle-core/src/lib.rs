@@ -1,0 +1,20 @@
+//! What Wattle decides, as pure functions.
+//!
+//! Policies, the batcher, profiles, signals and the ledger live here. Nothing in this crate does
+//! I/O, starts a thread, asks what time it is or draws luck: time, readings and seeds are arguments.
+//! So the live control loop and a replay run the same code and can't drift apart.
+
+pub mod batching;
+pub mod id;
+pub mod knob;
+pub mod ledger;
+pub mod nearest;
+pub mod observation;
+pub mod operating_point;
+pub mod policies;
+pub mod policy;
+pub mod profile;
+pub mod provenance;
+pub mod signal;
+pub mod time;
+pub mod units;

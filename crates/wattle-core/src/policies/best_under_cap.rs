@@ -1,0 +1,230 @@
+//! The profiled point of most throughput under a cap: `multi-tenant`, `batching`, `combination`.
+//!
+//! After the three approaches of "Opportunities of Renewable Energy Powered DNN Inference"
+//! (Nabavinejad, Guo): instances with batches of one (b = 1), one instance that batches (m = 1), or
+//! both knobs free. Where no point fits, the model is parked. Added here: several models share the cap, a
+//! violation that is seen lowers the next choice, and a choice stands for a while before it goes up.
+//! Turns serving knobs only: rows taken at other settings of the device are passed over.
+
+mod candidates;
+mod correction;
+mod model_state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::power_window::PowerWindow;
+use crate::id::ModelName;
+use crate::knob::ServingChange;
+use crate::observation::{ModelObservation, Observation};
+use crate::operating_point::OperatingPoint;
+use crate::policy::{Decision, Policy, Reason};
+use crate::profile::{PowerFigure, Profile};
+use crate::units::Watts;
+use candidates::{Candidate, Candidates};
+use correction::Correction;
+use model_state::{Bounds, ModelState};
+
+/// When to ask again: often enough to see a model wake up.
+const ASK_AGAIN_IN: Duration = Duration::from_millis(250);
+
+/// Which knobs are free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Approach {
+    /// Instances; batches of one.
+    MultiTenant,
+    /// The batch size; one instance.
+    Batching,
+    /// Both.
+    Combination,
+}
+
+impl Approach {
+    fn allows(self, point: &OperatingPoint) -> bool {
+        match self {
+            Self::MultiTenant => point.batch_size == 1,
+            Self::Batching => point.instances == 1,
+            Self::Combination => true,
+        }
+    }
+}
+
+/// What can be set about the choice.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BestUnderCapOptions {
+    /// Which power figure of a row has to fit.
+    pub power_figure: PowerFigure,
+    /// Seconds that a choice stands before one of more power, unless the cap itself rose. A model
+    /// without a request keeps its share for as long.
+    pub dwell_seconds: f64,
+    /// Seconds in which what was learned from violations is half forgotten. A point that was over the
+    /// cap is barred for as long, and twice as long each time that it comes back and is over again.
+    pub forget_half_seconds: f64,
+}
+
+impl Default for BestUnderCapOptions {
+    fn default() -> Self {
+        Self { power_figure: PowerFigure::Max, dwell_seconds: 1.0, forget_half_seconds: 10.0 }
+    }
+}
+
+/// Chooses, for each model, the best profiled point that fits the model's share of the cap.
+///
+/// What the cap leaves above idle power is shared equally by the models with traffic. Without a cap
+/// nothing is turned.
+#[derive(Debug, Clone)]
+pub struct BestUnderCap {
+    approach: Approach,
+    dwell: Duration,
+    forget_half: Duration,
+    /// Idle power of the device: the highest that a profile gives, zero when none does. Zero is the
+    /// safe side: each model then has to fit its share with the whole power of its rows.
+    idle: Watts,
+    models: BTreeMap<ModelName, ModelState>,
+    window: PowerWindow,
+    correction: Correction,
+}
+
+impl BestUnderCap {
+    /// Chooses among the rows of `profiles` that `approach` allows.
+    pub fn new(
+        approach: Approach,
+        options: &BestUnderCapOptions,
+        profiles: &BTreeMap<ModelName, Profile>,
+    ) -> Self {
+        let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let models = profiles.iter().map(|(name, profile)| {
+            let candidates = Candidates::of(profile, options.power_figure, |point| approach.allows(point));
+            (name.clone(), ModelState::new(candidates))
+        });
+        let idle_powers = profiles.values().filter_map(|profile| profile.head.idle_power_watts);
+        Self {
+            approach,
+            dwell: seconds(options.dwell_seconds),
+            forget_half: seconds(options.forget_half_seconds),
+            idle: idle_powers.fold(Watts::ZERO, Watts::max),
+            models: models.collect(),
+            window: PowerWindow::default(),
+            correction: Correction::default(),
+        }
+    }
+
+    fn note_traffic(&mut self, seen: &Observation) {
+        for model in &seen.models {
+            if (model.arrived_rows > 0 || model.queued_rows > 0)
+                && let Some(state) = self.models.get_mut(&model.name)
+            {
+                state.last_traffic = Some(seen.now);
+            }
+        }
+    }
+
+    /// Learns from power seen over the cap: the profile's powers are too low here.
+    fn learn(&mut self, seen: &Observation, cap: Watts) -> Option<Watts> {
+        let Some(over) = self.window.over(cap) else {
+            self.correction.relax(seen.now, self.forget_half);
+            return None;
+        };
+        let (now, dwell, base) = (seen.now, self.dwell, self.forget_half);
+        let mut predicted = Watts::ZERO;
+        for state in self.models.values_mut() {
+            let traffic = state.has_traffic(now, dwell);
+            let chosen = state.choice.and_then(|choice| choice.candidate).filter(|_| traffic);
+            let Some(candidate) = chosen else { continue };
+            predicted += candidate.dynamic;
+            state.raise_bar(&candidate, over, now, base);
+        }
+        self.correction.raise(now, over - self.idle, predicted);
+        Some(over)
+    }
+
+    fn decide_under(&mut self, seen: &Observation, cap: Watts) -> Decision {
+        self.note_traffic(seen);
+        let over = self.learn(seen, cap);
+        self.window.roll();
+        let active = |model: &ModelObservation| {
+            self.models.get(&model.name).is_some_and(|state| {
+                state.has_traffic(seen.now, self.dwell) && state.candidates.any_within(&model.limits)
+            })
+        };
+        let sharers = seen.models.iter().filter(|model| active(model)).count();
+        let bounds = Bounds {
+            cap,
+            idle: self.idle,
+            share: (cap - self.idle) / sharers.max(1) as f64,
+            correction: self.correction.factor(),
+            now: seen.now,
+        };
+
+        let mut decision = Decision {
+            devices: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            reasons: Vec::new(),
+            ask_again_in: ASK_AGAIN_IN,
+        };
+        let (mut moved, mut went_down, mut all_parked) = (false, false, true);
+        for model in &seen.models {
+            let dwell = self.dwell;
+            let state = self.models.get_mut(&model.name);
+            let Some(state) = state.filter(|state| state.candidates.any_within(&model.limits)) else {
+                decision.reasons.push((Some(model.name.clone()), Reason::NoProfile));
+                continue;
+            };
+            if !state.has_traffic(seen.now, dwell) {
+                // Left alone, and free to be chosen for anew when it wakes up.
+                state.choice = None;
+                decision.reasons.push((Some(model.name.clone()), Reason::NoTraffic));
+                continue;
+            }
+            let before = state.choice.map(|choice| choice.candidate);
+            let candidate = state.choose(model, &bounds, dwell);
+            if before != Some(candidate) {
+                moved = true;
+                let dynamic = |candidate: Option<Candidate>| candidate.map_or(Watts::ZERO, |c| c.dynamic);
+                went_down |= before.is_none_or(|before| dynamic(candidate) < dynamic(before));
+            }
+            all_parked &= candidate.is_none();
+            let change = match candidate {
+                Some(candidate) => candidate.change,
+                None => ServingChange { instances: Some(0), ..ServingChange::default() },
+            };
+            if !change.is_noop_for(model.setting) {
+                decision.serving.insert(model.name.clone(), change);
+            }
+            decision.reasons.push((Some(model.name.clone()), state.reason(candidate, model, &bounds)));
+        }
+        if moved {
+            self.window.restart(seen, went_down);
+        }
+        if let Some(power_watts_max) = over.filter(|_| all_parked && !moved && sharers > 0) {
+            decision.reasons.push((None, Reason::CapUnreachable { power_watts_max, cap_watts: cap }));
+        }
+        decision
+    }
+}
+
+impl Policy for BestUnderCap {
+    fn name(&self) -> &'static str {
+        match self.approach {
+            Approach::MultiTenant => "multi-tenant",
+            Approach::Batching => "batching",
+            Approach::Combination => "combination",
+        }
+    }
+
+    fn decide(&mut self, seen: &Observation) -> Decision {
+        self.window.take_in(seen);
+        match seen.power_cap {
+            Some(cap) => self.decide_under(seen, cap),
+            None => {
+                self.window.roll();
+                Decision::keep(Reason::NoCap, ASK_AGAIN_IN)
+            }
+        }
+    }
+}

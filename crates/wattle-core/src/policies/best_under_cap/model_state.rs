@@ -1,0 +1,150 @@
+//! What is remembered of one model: its choice in force, and which of its points were over the cap.
+
+use std::time::Duration;
+
+use super::candidates::{Candidate, Candidates};
+use crate::observation::ModelObservation;
+use crate::policy::Reason;
+use crate::time::Timestamp;
+use crate::units::Watts;
+
+/// However often a point was over the cap, it is tried again after this long; and so long after a bar
+/// ended it is remembered that there was one.
+const LONGEST_BAR: Duration = Duration::from_secs(600);
+
+/// One model.
+#[derive(Debug, Clone)]
+pub(super) struct ModelState {
+    pub(super) candidates: Candidates,
+    pub(super) choice: Option<Choice>,
+    pub(super) last_traffic: Option<Timestamp>,
+    bar: Option<Bar>,
+}
+
+/// A choice in force.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Choice {
+    /// `None`: parked.
+    pub(super) candidate: Option<Candidate>,
+    pub(super) since: Timestamp,
+    /// The cap it was made or last confirmed under.
+    pub(super) cap: Watts,
+}
+
+/// Points from this power up are known to be over the cap.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bar {
+    /// Power above idle by the profile, uncorrected.
+    dynamic: Watts,
+    /// Total power that was seen.
+    seen: Watts,
+    until: Timestamp,
+    stands_for: Duration,
+}
+
+/// What all models have to keep to in one decision.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) cap: Watts,
+    pub(super) idle: Watts,
+    /// Each model's share of what the cap leaves above idle power.
+    pub(super) share: Watts,
+    pub(super) correction: f64,
+    pub(super) now: Timestamp,
+}
+
+impl ModelState {
+    pub(super) fn new(candidates: Candidates) -> Self {
+        Self { candidates, choice: None, last_traffic: None, bar: None }
+    }
+
+    /// Whether a request came or waited within the last `dwell`.
+    pub(super) fn has_traffic(&self, now: Timestamp, dwell: Duration) -> bool {
+        self.last_traffic.is_some_and(|last| now - last <= dwell)
+    }
+
+    /// `candidate` was in force when `seen` was drawn, over the cap: bars it, and all of more power,
+    /// for `stands_for`, or twice as long as before if it was barred of late.
+    pub(super) fn raise_bar(
+        &mut self,
+        candidate: &Candidate,
+        seen: Watts,
+        now: Timestamp,
+        stands_for: Duration,
+    ) {
+        let again = |bar: &Bar| bar.dynamic <= candidate.dynamic && now < bar.until + LONGEST_BAR;
+        let doubled = self.bar.filter(again).map(|bar| bar.stands_for.saturating_mul(2));
+        let stands_for = doubled.map_or(stands_for, |doubled| doubled.min(LONGEST_BAR.max(stands_for)));
+        self.bar = Some(Bar { dynamic: candidate.dynamic, seen, until: now + stands_for, stands_for });
+    }
+
+    /// Whether the point keeps to the bounds, as far as is known.
+    fn fits(&self, candidate: &Candidate, bounds: &Bounds) -> bool {
+        candidate.dynamic * bounds.correction <= bounds.share && !self.bars(candidate, bounds)
+    }
+
+    fn bars(&self, candidate: &Candidate, bounds: &Bounds) -> bool {
+        self.bar.is_some_and(|bar| {
+            candidate.dynamic >= bar.dynamic && bounds.now < bar.until && bounds.cap < bar.seen
+        })
+    }
+
+    /// The point for now: the best that fits, unless the present one fits too and is too young.
+    pub(super) fn choose(
+        &mut self,
+        model: &ModelObservation,
+        bounds: &Bounds,
+        dwell: Duration,
+    ) -> Option<Candidate> {
+        let best =
+            self.candidates.within(&model.limits).find(|candidate| self.fits(candidate, bounds)).copied();
+        if let Some(present) = &mut self.choice {
+            let candidate = present.candidate;
+            if candidate == best {
+                present.cap = bounds.cap;
+                return best;
+            }
+            let young = bounds.now - present.since < dwell && bounds.cap <= present.cap;
+            let still_fits = match &self.choice.and_then(|choice| choice.candidate) {
+                // Whatever fits now goes up from being parked.
+                None => true,
+                Some(candidate) => self.fits(candidate, bounds) && candidate.is_within(&model.limits),
+            };
+            if young && still_fits {
+                return candidate;
+            }
+        }
+        self.choice = Some(Choice { candidate: best, since: bounds.now, cap: bounds.cap });
+        best
+    }
+
+    pub(super) fn reason(
+        &self,
+        candidate: Option<Candidate>,
+        model: &ModelObservation,
+        bounds: &Bounds,
+    ) -> Reason {
+        let bound_watts = bounds.idle + bounds.share;
+        let Some(candidate) = candidate else {
+            let least = self
+                .candidates
+                .within(&model.limits)
+                .min_by(|a, b| a.dynamic.get().total_cmp(&b.dynamic.get()));
+            let corrected =
+                least.map_or(bounds.idle, |least| bounds.idle + least.dynamic * bounds.correction);
+            let barred = self.bar.filter(|_| least.is_some_and(|least| self.bars(least, bounds)));
+            let least_watts = barred.map_or(corrected, |bar| corrected.max(bar.seen));
+            return Reason::Parked { cap_watts: bounds.cap, bound_watts, least_watts };
+        };
+        Reason::BestUnderCap {
+            cap_watts: bounds.cap,
+            bound_watts,
+            predicted_watts: candidate.power,
+            power_correction: bounds.correction,
+            predicted_rps: candidate.throughput_rps,
+            batch_size: candidate.batch_size,
+            instances: candidate.instances,
+            duty_cycle: candidate.duty_cycle,
+        }
+    }
+}

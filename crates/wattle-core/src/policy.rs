@@ -1,0 +1,261 @@
+//! The seam of all policies: what was seen goes in, settings with their reason come out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::id::{DeviceId, ModelName};
+use crate::knob::{DeviceSetting, ServingChange};
+use crate::observation::Observation;
+use crate::units::Watts;
+
+/// Decides the knobs. The same observations give the same decisions: a policy has no clock, does no
+/// I/O, and has no luck but its seed. It may remember what it saw.
+pub trait Policy: Send {
+    /// The name it is asked for by, such as `batch-sizer`.
+    fn name(&self) -> &'static str;
+
+    /// Decides what to turn, given what was seen since the last call.
+    fn decide(&mut self, seen: &Observation) -> Decision;
+}
+
+/// What to turn, and why.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Decision {
+    /// Device knobs to turn.
+    pub devices: BTreeMap<DeviceId, Vec<DeviceSetting>>,
+    /// Serving knobs to turn, by model.
+    pub serving: BTreeMap<ModelName, ServingChange>,
+    /// Why, with the figures: one or more per model, or one for all where the model is `None`.
+    pub reasons: Vec<(Option<ModelName>, Reason)>,
+    /// When the policy wants to be asked again at the latest. The driver asks sooner, within one fast
+    /// tick, when it sees the cap violated or changed.
+    #[serde(rename = "ask_again_in_seconds", serialize_with = "seconds")]
+    pub ask_again_in: Duration,
+}
+
+impl Decision {
+    /// Turns nothing, for `reason`.
+    pub fn keep(reason: Reason, ask_again_in: Duration) -> Self {
+        Self {
+            devices: BTreeMap::new(),
+            serving: BTreeMap::new(),
+            reasons: vec![(None, reason)],
+            ask_again_in,
+        }
+    }
+
+    /// Whether anything is to be turned.
+    pub fn turns_something(&self) -> bool {
+        !self.devices.is_empty() || !self.serving.is_empty()
+    }
+}
+
+fn seconds<S: serde::Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(value.as_secs_f64())
+}
+
+/// Why a decision was made, with its figures. Logged, counted and shown from this one place.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Reason {
+    /// The policy turns nothing by design.
+    Fixed,
+    /// No power cap is in force.
+    NoCap,
+    /// No device gave a power sample since the last change: acting on old data is worse than waiting.
+    NoPowerReading,
+    /// Too few batches ran since the last change to judge it by.
+    Gathering {
+        /// Batches seen since the last change.
+        batches_seen: u64,
+        /// Batches the policy waits for.
+        batches_needed: u64,
+    },
+    /// Power is in the wanted band: hold.
+    WithinBand {
+        /// Highest power in the window.
+        power_watts_max: Watts,
+        /// Lower edge of the band.
+        band_watts_low: Watts,
+        /// The cap, upper edge of the band.
+        cap_watts: Watts,
+    },
+    /// Power is under the band: there is room to go up.
+    BelowBand {
+        /// Highest power in the window.
+        power_watts_max: Watts,
+        /// Lower edge of the band.
+        band_watts_low: Watts,
+        /// The cap.
+        cap_watts: Watts,
+        /// Batch size before.
+        batch_size_from: u32,
+        /// Batch size asked for.
+        batch_size_to: u32,
+    },
+    /// Power is over the cap: go down.
+    OverCap {
+        /// Highest power in the window.
+        power_watts_max: Watts,
+        /// The cap.
+        cap_watts: Watts,
+        /// Batch size before.
+        batch_size_from: u32,
+        /// Batch size asked for.
+        batch_size_to: u32,
+    },
+    /// Power is over the cap and the policy's knob is at its end.
+    CapUnreachable {
+        /// Highest power in the window.
+        power_watts_max: Watts,
+        /// The cap.
+        cap_watts: Watts,
+    },
+    /// Power is under the band and the policy's knob is at its end.
+    NothingToGain {
+        /// Highest power in the window.
+        power_watts_max: Watts,
+        /// The cap.
+        cap_watts: Watts,
+    },
+    /// Power is under the band, but the next larger batch size is known to be over the cap: hold.
+    Converged {
+        /// Highest power in the window.
+        power_watts_max: Watts,
+        /// The cap.
+        cap_watts: Watts,
+        /// Batch size held.
+        batch_size: u32,
+        /// The next larger batch size.
+        batch_size_over: u32,
+        /// Power that was seen there.
+        power_watts_over: Watts,
+    },
+    /// The profiled point of most throughput whose power fits the cap.
+    BestUnderCap {
+        /// The cap.
+        cap_watts: Watts,
+        /// The model's bound: idle power plus its share of what the cap leaves. The cap itself when
+        /// the model is alone.
+        bound_watts: Watts,
+        /// Power the profile gives for the chosen point.
+        predicted_watts: Watts,
+        /// What the policy multiplies the profile's power above idle by, learned from violations
+        /// seen; 1 at first.
+        power_correction: f64,
+        /// Throughput the profile gives for the chosen point.
+        predicted_rps: f64,
+        /// Batch size of the chosen point.
+        batch_size: u32,
+        /// Instances of the chosen point.
+        instances: u32,
+        /// Duty cycle of the chosen point.
+        duty_cycle: f64,
+    },
+    /// No profiled point fits the cap: the model is parked.
+    Parked {
+        /// The cap.
+        cap_watts: Watts,
+        /// The model's bound: idle power plus its share of what the cap leaves.
+        bound_watts: Watts,
+        /// Power of the least hungry point, corrected, or seen there if that was more.
+        least_watts: Watts,
+    },
+    /// The model had no request of late: it is left alone and has no share of the cap.
+    NoTraffic,
+    /// The policy has no profiled point of this model that it could set, and leaves it alone.
+    NoProfile,
+}
+
+impl Reason {
+    /// The reason's name, as in logs, JSON and the label of the decision counter.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::NoCap => "no_cap",
+            Self::NoPowerReading => "no_power_reading",
+            Self::Gathering { .. } => "gathering",
+            Self::WithinBand { .. } => "within_band",
+            Self::BelowBand { .. } => "below_band",
+            Self::OverCap { .. } => "over_cap",
+            Self::CapUnreachable { .. } => "cap_unreachable",
+            Self::NothingToGain { .. } => "nothing_to_gain",
+            Self::Converged { .. } => "converged",
+            Self::BestUnderCap { .. } => "best_under_cap",
+            Self::Parked { .. } => "parked",
+            Self::NoTraffic => "no_traffic",
+            Self::NoProfile => "no_profile",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed => write!(f, "fixed by configuration"),
+            Self::NoCap => write!(f, "no power cap in force"),
+            Self::NoPowerReading => write!(f, "no fresh power reading"),
+            Self::Gathering { batches_seen, batches_needed } => {
+                write!(f, "gathering: {batches_seen} of {batches_needed} batches since the last change")
+            }
+            Self::WithinBand { power_watts_max, band_watts_low, cap_watts } => {
+                write!(f, "{power_watts_max} within {band_watts_low} to {cap_watts}: hold")
+            }
+            Self::BelowBand {
+                power_watts_max,
+                band_watts_low,
+                cap_watts,
+                batch_size_from,
+                batch_size_to,
+            } => {
+                write!(
+                    f,
+                    "{power_watts_max} under {band_watts_low} (cap {cap_watts}): batch size \
+                     {batch_size_from} -> {batch_size_to}"
+                )
+            }
+            Self::OverCap { power_watts_max, cap_watts, batch_size_from, batch_size_to } => write!(
+                f,
+                "{power_watts_max} over the cap of {cap_watts}: batch size {batch_size_from} -> {batch_size_to}"
+            ),
+            Self::CapUnreachable { power_watts_max, cap_watts } => write!(
+                f,
+                "{power_watts_max} over the cap of {cap_watts}: this knob can't go lower, the cap can't be met by it"
+            ),
+            Self::NothingToGain { power_watts_max, cap_watts } => {
+                write!(f, "{power_watts_max} under the cap of {cap_watts}: this knob can't go higher")
+            }
+            Self::Converged { power_watts_max, cap_watts, batch_size, batch_size_over, power_watts_over } => {
+                write!(
+                    f,
+                    "{power_watts_max} under the cap of {cap_watts}: batch size {batch_size} is the best, \
+                     {batch_size_over} drew {power_watts_over}"
+                )
+            }
+            Self::BestUnderCap {
+                cap_watts,
+                bound_watts,
+                predicted_watts,
+                power_correction,
+                predicted_rps,
+                batch_size,
+                instances,
+                duty_cycle,
+            } => write!(
+                f,
+                "b={batch_size} m={instances} duty={duty_cycle:.2}: most throughput ({predicted_rps:.0} rows/s) \
+                 whose power ({predicted_watts}, above idle x {power_correction:.2}) fits {bound_watts} of the \
+                 cap of {cap_watts}"
+            ),
+            Self::Parked { cap_watts, bound_watts, least_watts } => write!(
+                f,
+                "parked: even the least hungry point ({least_watts}) is over {bound_watts} of the cap of {cap_watts}"
+            ),
+            Self::NoTraffic => write!(f, "no requests of late: left alone"),
+            Self::NoProfile => write!(f, "no profiled point of this model that can be set"),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Traces hold, end, repeat and are refused as documented.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(signal: &Signal, seconds: f64) -> Option<f64> {
+    signal.at(Timestamp::from_duration(Duration::from_secs_f64(seconds)))
+}
+
+fn trace(after_end: AfterEnd) -> Signal {
+    let text = "# cap of the rack\nseconds,power_cap_watts\n10,100\n20,50\n40,80\n";
+    Signal::Trace(Trace::parse(text, "cap.csv", "power_cap_watts", after_end).unwrap())
+}
+
+#[test]
+fn a_value_holds_until_the_next_and_the_last_as_long_as_the_one_before() {
+    // The last step, 20 s, is as long as the one before: the trace ends at 60 s.
+    let inside = [(0.0, None), (9.9, None), (10.0, Some(100.0)), (39.9, Some(50.0)), (59.9, Some(80.0))];
+    for after_end in [AfterEnd::Unknown, AfterEnd::Hold, AfterEnd::Repeat] {
+        for (seconds, expected) in inside {
+            assert_eq!(at(&trace(after_end), seconds), expected, "{after_end:?} at {seconds} s");
+        }
+    }
+    for (after_end, at_60, at_75, at_1060) in [
+        (AfterEnd::Unknown, None, None, None),
+        (AfterEnd::Hold, Some(80.0), Some(80.0), Some(80.0)),
+        (AfterEnd::Repeat, Some(100.0), Some(50.0), Some(100.0)),
+    ] {
+        let signal = trace(after_end);
+        assert_eq!([at(&signal, 60.0), at(&signal, 75.0), at(&signal, 1060.0)], [at_60, at_75, at_1060]);
+    }
+}
+
+#[test]
+fn a_trace_of_one_value_never_ends() {
+    let one = Signal::Trace(Trace::new(vec![(Duration::ZERO, 7.0)], AfterEnd::Unknown).unwrap());
+    assert_eq!(at(&one, 1e6), Some(7.0));
+}
+
+#[test]
+fn refuses_what_is_no_trace_and_says_where() {
+    let check = |text: &str, expected: &str| {
+        let error = Trace::parse(text, "cap.csv", "power_cap_watts", AfterEnd::Hold).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    };
+    let header = "the header \"seconds,power_cap_watts\"";
+    check(
+        "",
+        &format!("cap.csv, line 1: found the end of the file, expected {header} and at least one value"),
+    );
+    check(
+        "seconds,power_cap_fraction\n0,1\n",
+        &format!("cap.csv, line 1: found \"seconds,power_cap_fraction\", expected {header}"),
+    );
+    check(
+        "seconds,power_cap_watts\n",
+        "cap.csv, line 1: found the end of the file, expected at least one value",
+    );
+    check(
+        "seconds,power_cap_watts\n0,1\n0,2\n",
+        "cap.csv, line 3: found 0 seconds after 0, expected ascending seconds",
+    );
+    check("seconds,power_cap_watts\n0,-1\n", "cap.csv, line 2: found -1, expected a number of at least 0");
+    check("seconds,power_cap_watts\n0,NaN\n", "cap.csv, line 2: found NaN, expected a number of at least 0");
+    check(
+        "seconds,power_cap_watts\n0,1,2\n",
+        "cap.csv, line 2: found 3 cells, expected 2: seconds and power_cap_watts",
+    );
+    check(
+        "# source\nseconds,power_cap_watts\nsoon,1\n",
+        "cap.csv, line 3: found \"soon\", expected seconds as a number of at least 0",
+    );
+    assert_eq!(
+        Trace::new(vec![], AfterEnd::Hold).unwrap_err().to_string(),
+        "value 1 of the trace: found nothing, expected at least one value"
+    );
+}
+
+#[test]
+fn speeding_up_and_mapping_keep_the_shape() {
+    let fast = trace(AfterEnd::Hold).sped_up(10.0).unwrap().map(|watts| watts * 2.0);
+    assert_eq!([at(&fast, 0.9), at(&fast, 1.0), at(&fast, 2.0)], [None, Some(200.0), Some(100.0)]);
+    assert_eq!(at(&Signal::Constant(3.0).sped_up(9.0).unwrap().map(|v| v + 1.0), 5.0), Some(4.0));
+    for factor in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert_eq!(trace(AfterEnd::Hold).sped_up(factor), None, "{factor}");
+    }
+    assert_eq!(at(&trace(AfterEnd::Hold).map(|_| f64::NAN), 15.0), None, "NaN is unknown");
+}
+
+proptest! {
+    #[test]
+    fn any_time_has_a_value_of_the_trace_or_none(
+        steps in proptest::collection::vec((1u64..10_000_000_000, 0.0..500.0f64), 1..20),
+        at_nanos: u64,
+        after_end in prop_oneof![Just(AfterEnd::Unknown), Just(AfterEnd::Hold), Just(AfterEnd::Repeat)],
+        factor in 1e-9..1e9f64,
+    ) {
+        let mut offset = Duration::ZERO;
+        let points: Vec<_> = steps
+            .iter()
+            .map(|(step, value)| {
+                offset += Duration::from_nanos(*step);
+                (offset, *value)
+            })
+            .collect();
+        let signal = Signal::Trace(Trace::new(points.clone(), after_end).unwrap());
+        for signal in [signal.clone(), signal.sped_up(factor).unwrap()] {
+            let value = signal.at(Timestamp::from_nanos(at_nanos));
+            prop_assert!(value.is_none_or(|value| points.iter().any(|(_, of_trace)| *of_trace == value)));
+        }
+    }
+}

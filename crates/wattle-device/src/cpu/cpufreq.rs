@@ -1,0 +1,324 @@
+//! The highest clock of the CPU's cores, through the kernel's cpufreq files.
+//!
+//! Cores share clocks in groups, which cpufreq calls policies; one setting goes to all of them.
+//! Knows nothing of the knob's users: kilohertz end here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wattle_core::id::DeviceId;
+use wattle_core::knob::{DeviceKnob, KnobRange};
+use wattle_core::units::Megahertz;
+
+use super::system_file;
+use crate::device::DeviceError;
+
+/// How far, as a share, a clock may read back from what was set where the driver lists no steps.
+const READ_BACK_TOLERANCE: f64 = 0.01;
+
+/// The clocks of all cores. Doesn't restore itself when dropped: the device does.
+#[derive(Debug)]
+pub(super) struct CpuFreq {
+    device: DeviceId,
+    groups: Vec<ClockGroup>,
+}
+
+/// Cores that share one clock. Frequencies are in kilohertz, as in the files.
+#[derive(Debug)]
+struct ClockGroup {
+    limit: PathBuf,
+    min_khz: u64,
+    max_khz: u64,
+    /// The only frequencies there are, ascending; empty where the driver lists none.
+    steps_khz: Vec<u64>,
+    /// The limit before we first changed it; `None` while it stands as found.
+    found_khz: Option<u64>,
+}
+
+/// Why this machine's clocks can't be turned.
+#[derive(Debug, thiserror::Error)]
+pub enum CpuFreqUnavailable {
+    /// The machine has no cpufreq driver, as most virtual machines.
+    #[error("no clock to turn in {path} (virtual machines have none)")]
+    Absent {
+        /// Where it would be.
+        path: String,
+    },
+    /// This user may not turn them.
+    #[error("{0}")]
+    Denied(#[source] DeviceError),
+    /// The clocks can't be read, or hold what no driver holds.
+    #[error("{0}")]
+    Broken(#[source] DeviceError),
+}
+
+impl From<DeviceError> for CpuFreqUnavailable {
+    fn from(error: DeviceError) -> Self {
+        if system_file::is_denied(&error) { Self::Denied(error) } else { Self::Broken(error) }
+    }
+}
+
+impl CpuFreq {
+    /// Finds the clocks below `sys` (usually `/sys`) and checks that they can be turned, without
+    /// turning any. `device` is whose clocks these are, for errors.
+    pub(super) fn open(sys: &Path, device: DeviceId) -> Result<Self, CpuFreqUnavailable> {
+        let folder = sys.join("devices/system/cpu/cpufreq");
+        let mut groups = Vec::new();
+        for group in group_folders(&folder) {
+            groups.push(ClockGroup::open(&group)?);
+        }
+        if groups.is_empty() {
+            return Err(CpuFreqUnavailable::Absent { path: folder.display().to_string() });
+        }
+        Ok(Self { device, groups })
+    }
+
+    /// How far the clock turns. Where groups differ (performance and efficiency cores), from the
+    /// lowest to the highest of all: each group follows as far as it goes.
+    pub(super) fn range(&self) -> KnobRange {
+        let min = self.groups.iter().map(|group| group.min_khz).min();
+        let max = self.groups.iter().map(|group| group.max_khz).max();
+        let mut steps: Vec<_> =
+            self.groups.iter().flat_map(|group| group.steps_khz.iter().copied()).collect();
+        if self.groups.iter().any(|group| group.steps_khz.is_empty()) {
+            steps.clear(); // one group takes any value, so the knob does
+        }
+        steps.sort_unstable();
+        steps.dedup();
+        KnobRange {
+            knob: DeviceKnob::CoreClock,
+            min: megahertz(min.unwrap_or_default()),
+            max: megahertz(max.unwrap_or_default()),
+            steps: steps.into_iter().map(megahertz).collect(),
+        }
+    }
+
+    /// Sets the highest clock of every group, each within its own range, and reads it back. Stops at
+    /// the first that fails: those before it keep the new clock until the next call or
+    /// [`restore`](Self::restore).
+    pub(super) fn set_max(&mut self, clock: Megahertz) -> Result<(), DeviceError> {
+        let asked_khz = (clock.get() * 1e3).round() as u64;
+        for group in &mut self.groups {
+            group.set(group.reachable(asked_khz), &self.device)?;
+        }
+        Ok(())
+    }
+
+    /// Puts every clock back as it was found. Tries all of them; tells the first failure. What failed
+    /// is tried again at the next call.
+    pub(super) fn restore(&mut self) -> Result<(), DeviceError> {
+        let mut result = Ok(());
+        for group in &mut self.groups {
+            let Some(found_khz) = group.found_khz else { continue };
+            match group.set(found_khz, &self.device) {
+                Ok(()) => group.found_khz = None,
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        result
+    }
+}
+
+impl ClockGroup {
+    fn open(folder: &Path) -> Result<Self, DeviceError> {
+        let number = |file: &str| system_file::read_number(&folder.join(file), "a clock in kilohertz");
+        let limit = folder.join("scaling_max_freq");
+        let group = Self {
+            min_khz: number("cpuinfo_min_freq")?,
+            max_khz: number("cpuinfo_max_freq")?,
+            steps_khz: steps(&folder.join("scaling_available_frequencies"))?,
+            found_khz: None,
+            limit,
+        };
+        group.read()?;
+        system_file::check_writable(&group.limit)?;
+        if group.min_khz > group.max_khz {
+            let found = format!("{} below cpuinfo_min_freq {}", group.max_khz, group.min_khz);
+            let expected = "a highest clock above the lowest one";
+            return Err(system_file::unexpected(&folder.join("cpuinfo_max_freq"), &found, expected));
+        }
+        Ok(group)
+    }
+
+    fn read(&self) -> Result<u64, DeviceError> {
+        system_file::read_number(&self.limit, "a clock in kilohertz")
+    }
+
+    /// `asked_khz` within this group's range, and the step below it where the group has steps.
+    fn reachable(&self, asked_khz: u64) -> u64 {
+        let within = asked_khz.clamp(self.min_khz, self.max_khz);
+        self.steps_khz.iter().copied().rfind(|step| *step <= within).unwrap_or(within)
+    }
+
+    /// Records the limit if this is the first change, sets it, and reads it back.
+    fn set(&mut self, wanted_khz: u64, device: &DeviceId) -> Result<(), DeviceError> {
+        if self.found_khz.is_none() {
+            self.found_khz = Some(self.read()?);
+        }
+        system_file::write(&self.limit, &wanted_khz.to_string())?;
+        let found_khz = self.read()?;
+        if self.is_rounded(wanted_khz, found_khz) {
+            return Ok(());
+        }
+        Err(DeviceError::ReadBack {
+            device: device.clone(),
+            knob: DeviceKnob::CoreClock,
+            wanted: megahertz(wanted_khz),
+            found: megahertz(found_khz),
+        })
+    }
+
+    /// Whether `found_khz` is `wanted_khz` as a driver may round it: to the step below or above, or
+    /// within a tolerance where no steps are listed.
+    fn is_rounded(&self, wanted_khz: u64, found_khz: u64) -> bool {
+        if self.steps_khz.is_empty() {
+            return found_khz.abs_diff(wanted_khz) as f64 <= READ_BACK_TOLERANCE * wanted_khz as f64;
+        }
+        let below = self.steps_khz.iter().rfind(|step| **step <= wanted_khz);
+        let above = self.steps_khz.iter().find(|step| **step >= wanted_khz);
+        found_khz == wanted_khz || below == Some(&found_khz) || above == Some(&found_khz)
+    }
+}
+
+/// The folders of the clock groups, such as `policy0`; none where `cpufreq` can't be listed.
+fn group_folders(cpufreq: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(cpufreq) else { return Vec::new() };
+    let is_group =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"policy"));
+    let mut folders: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_group).collect();
+    folders.sort();
+    folders
+}
+
+/// The frequencies that a driver lists, ascending; none where it lists none.
+fn steps(path: &Path) -> Result<Vec<u64>, DeviceError> {
+    let text = match system_file::read(path) {
+        Ok(text) => text,
+        Err(error) if system_file::is_missing(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let parsed = text.split_ascii_whitespace().map(|step| step.parse().ok()).collect::<Option<Vec<u64>>>();
+    let mut steps =
+        parsed.ok_or_else(|| system_file::unexpected(path, &text, "clocks in kilohertz, between spaces"))?;
+    steps.sort_unstable();
+    Ok(steps)
+}
+
+fn megahertz(kilohertz: u64) -> f64 {
+    kilohertz as f64 / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake_tree::FakeTree;
+    use super::*;
+
+    fn limit(group: u32) -> String {
+        format!("sys/devices/system/cpu/cpufreq/policy{group}/scaling_max_freq")
+    }
+
+    fn group(tree: &FakeTree, group: u32, khz: [u64; 3], steps: Option<&str>) {
+        let folder = format!("sys/devices/system/cpu/cpufreq/policy{group}");
+        tree.write(&format!("{folder}/cpuinfo_min_freq"), &khz[0].to_string());
+        tree.write(&format!("{folder}/scaling_max_freq"), &khz[1].to_string());
+        tree.write(&format!("{folder}/cpuinfo_max_freq"), &format!("{}\n", khz[2]));
+        if let Some(steps) = steps {
+            tree.write(&format!("{folder}/scaling_available_frequencies"), steps);
+        }
+    }
+
+    fn open(tree: &FakeTree) -> Result<CpuFreq, CpuFreqUnavailable> {
+        CpuFreq::open(&tree.sys(), "cpu".into())
+    }
+
+    #[test]
+    fn sets_every_group_within_its_own_range_and_restores_what_it_found() {
+        let tree = FakeTree::new();
+        group(&tree, 0, [800_000, 5_000_000, 5_000_000], None);
+        group(&tree, 8, [700_000, 3_000_000, 4_000_000], None);
+        let mut clocks = open(&tree).unwrap();
+        let range = clocks.range();
+        assert_eq!((range.min, range.max, range.steps), (700.0, 5000.0, vec![]));
+        let stand = || (tree.read(&limit(0)), tree.read(&limit(8)));
+        clocks.set_max(Megahertz::new(4500.5)).unwrap();
+        assert_eq!(stand(), ("4500500".into(), "4000000".into()));
+        clocks.set_max(Megahertz::new(700.0)).unwrap();
+        assert_eq!(stand(), ("800000".into(), "700000".into()));
+        clocks.restore().unwrap();
+        assert_eq!(stand(), ("5000000".into(), "3000000".into()));
+        tree.write(&limit(0), "1000000");
+        clocks.restore().unwrap();
+        assert_eq!(tree.read(&limit(0)), "1000000", "what stands as found is left alone");
+    }
+
+    #[test]
+    fn rounds_down_to_a_listed_step() {
+        let tree = FakeTree::new();
+        group(&tree, 0, [800_000, 2_400_000, 2_400_000], Some("2400000 1600000 800000 \n"));
+        let mut clocks = open(&tree).unwrap();
+        assert_eq!(clocks.range().steps, [800.0, 1600.0, 2400.0]);
+        clocks.set_max(Megahertz::new(2399.0)).unwrap();
+        assert_eq!(tree.read(&limit(0)), "1600000");
+    }
+
+    #[test]
+    fn accepts_a_driver_that_rounds_and_no_other_change() {
+        let group = |steps_khz: &[u64]| ClockGroup {
+            limit: PathBuf::new(),
+            min_khz: 800_000,
+            max_khz: 2_400_000,
+            steps_khz: steps_khz.to_vec(),
+            found_khz: None,
+        };
+        let steps = group(&[800_000, 1_600_000, 2_400_000]);
+        assert!(steps.is_rounded(2_000_000, 1_600_000));
+        assert!(steps.is_rounded(2_000_000, 2_400_000));
+        assert!(!steps.is_rounded(2_000_000, 800_000));
+        assert!(!steps.is_rounded(1_600_000, 2_400_000));
+        let any = group(&[]);
+        assert!(any.is_rounded(2_000_000, 1_980_000));
+        assert!(!any.is_rounded(2_000_000, 1_979_999));
+    }
+
+    /// A file that takes every write and goes on reading the same, as a clock that something else holds.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_clock_that_does_not_follow_is_an_error() {
+        let tree = FakeTree::new();
+        group(&tree, 0, [800_000, 2_400_000, 2_400_000], None);
+        let mut clocks = open(&tree).unwrap();
+        // Empty however much is written: not a number, so the read back fails.
+        clocks.groups[0].limit = PathBuf::from("/dev/null");
+        clocks.groups[0].found_khz = Some(2_400_000);
+        assert!(matches!(clocks.set_max(Megahertz::new(900.0)), Err(DeviceError::Content { .. })));
+        assert!(matches!(clocks.restore(), Err(DeviceError::Content { .. })));
+        assert_eq!(clocks.groups[0].found_khz, Some(2_400_000), "kept, to be tried again");
+    }
+
+    #[test]
+    fn a_failing_group_does_not_keep_the_others_from_being_restored() {
+        let tree = FakeTree::new();
+        group(&tree, 0, [800_000, 2_400_000, 2_400_000], None);
+        group(&tree, 1, [800_000, 2_400_000, 2_400_000], None);
+        let mut clocks = open(&tree).unwrap();
+        clocks.set_max(Megahertz::new(1000.0)).unwrap();
+        tree.dir_in_place_of(&limit(0));
+        assert!(matches!(clocks.restore(), Err(DeviceError::File { action: "write", .. })));
+        assert_eq!(tree.read(&limit(1)), "2400000");
+    }
+
+    #[test]
+    fn says_why_no_clock_can_be_turned() {
+        let tree = FakeTree::new();
+        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Absent { .. })));
+        tree.dir("sys/devices/system/cpu/cpufreq/policy0");
+        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Broken(DeviceError::File { .. }))));
+        group(&tree, 0, [800_000, 2_400_000, 2_400_000], Some("many"));
+        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Broken(DeviceError::Content { .. }))));
+        group(&tree, 0, [2_400_000, 2_400_000, 800_000], Some(""));
+        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Broken(DeviceError::Content { .. }))));
+        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let error = CpuFreqUnavailable::from(system_file::failed("write", Path::new("/sys/x"), refused));
+        assert!(matches!(error, CpuFreqUnavailable::Denied(_)));
+    }
+}

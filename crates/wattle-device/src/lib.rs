@@ -1,0 +1,8 @@
+//! Touches hardware: reads power and energy, turns the knobs of devices, and puts them back.
+//!
+//! Vendor units (microjoules, milliwatts, kilohertz) end inside a driver. No policy is known here.
+
+pub mod conformance;
+pub mod cpu;
+pub mod device;
+pub mod simulated;

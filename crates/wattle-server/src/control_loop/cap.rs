@@ -1,0 +1,44 @@
+//! Which power cap is in force: the configured one, or one set by hand.
+
+use serde::Serialize;
+use wattle_core::signal::Signal;
+use wattle_core::time::Timestamp;
+use wattle_core::units::Watts;
+
+/// A cap set by hand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum CapOverride {
+    /// This many watts, whatever is configured.
+    Watts(Watts),
+    /// No cap, whatever is configured.
+    Lifted,
+}
+
+/// Where the cap in force comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CapOrigin {
+    /// A constant or a trace in the configuration.
+    Configured,
+    /// Set by hand over the admin API.
+    SetByHand,
+    /// There is none, or the configured trace says nothing of this time.
+    None,
+}
+
+/// The cap at `now`, and where it comes from.
+pub(super) fn in_force(
+    configured: Option<&Signal>,
+    by_hand: Option<CapOverride>,
+    now: Timestamp,
+) -> (Option<Watts>, CapOrigin) {
+    match by_hand {
+        Some(CapOverride::Watts(cap)) => (Some(cap), CapOrigin::SetByHand),
+        // Infinite, not unknown: a policy keeps still where it doesn't know the cap, and may climb here.
+        Some(CapOverride::Lifted) => (Some(Watts::new(f64::INFINITY)), CapOrigin::SetByHand),
+        None => match configured.and_then(|signal| signal.at(now)) {
+            Some(watts) => (Some(Watts::new(watts)), CapOrigin::Configured),
+            None => (None, CapOrigin::None),
+        },
+    }
+}

@@ -1,0 +1,368 @@
+//! The loop itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use wattle_core::id::ModelName;
+use wattle_core::ledger::Totals;
+use wattle_core::observation::{DeviceObservation, ModelObservation, Observation, PowerSample};
+use wattle_core::policy::Decision;
+use wattle_core::time::Timestamp;
+use wattle_core::units::{CarbonIntensity, Watts};
+
+use super::status::{DecisionRecord, ModelStatus, PowerPoint, PowerWindow, Status};
+use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
+use crate::executor::StatsSnapshot;
+use crate::meter::Meter;
+use crate::model_repository::{ModelEntry, Table};
+
+/// Length of a tick while nobody asks for anything.
+const IDLE_TICK: Duration = Duration::from_secs(1);
+/// Ticks without work before the loop slows down.
+const TICKS_UNTIL_IDLE: u32 = 20;
+
+/// Runs until told to stop. The device is restored here, and by its own drop if anything panics.
+pub(super) fn run(config: ControlConfig, around: &ControlSurroundings, shared: &Shared) {
+    let mut driver = Driver::new(config, around, shared);
+    let mut next = around.clock.now();
+    while !shared.stop.load(Ordering::Acquire) {
+        let is_idle = driver.tick();
+        // A steady rhythm, but no catching up after a stall.
+        let length = if is_idle { IDLE_TICK } else { driver.config.tick };
+        let now = around.clock.now();
+        next = (next + length).max(now);
+        shared.waker.sleep(next - now, is_idle);
+        next = next.min(around.clock.now());
+    }
+    driver.finish();
+}
+
+struct Driver<'a> {
+    config: ControlConfig,
+    around: &'a ControlSurroundings,
+    shared: &'a Shared,
+    meter: Meter,
+    totals: Totals,
+    power: PowerWindow,
+    last_reading: Option<Timestamp>,
+    is_read_failing: bool,
+    read_errors: u64,
+    apply_errors: u64,
+    idle_ticks: u32,
+    /// Samples since the policy was last asked.
+    samples: Vec<PowerSample>,
+    asked_at: Timestamp,
+    ask_at: Timestamp,
+    asked_cap: Option<Watts>,
+    stats_when_asked: BTreeMap<ModelName, StatsSnapshot>,
+    stats_last_tick: BTreeMap<ModelName, StatsSnapshot>,
+    last_reasons: Vec<(Option<ModelName>, &'static str)>,
+    decide_us: Option<f64>,
+}
+
+impl<'a> Driver<'a> {
+    fn new(config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
+        let meter = Meter::new(config.device.info(), around.cores, &around.energy_rate);
+        let now = around.clock.now();
+        Self {
+            config,
+            around,
+            shared,
+            meter,
+            totals: Totals::default(),
+            power: PowerWindow::default(),
+            last_reading: None,
+            is_read_failing: false,
+            read_errors: 0,
+            apply_errors: 0,
+            idle_ticks: 0,
+            samples: Vec::new(),
+            asked_at: now,
+            ask_at: now,
+            asked_cap: None,
+            stats_when_asked: BTreeMap::new(),
+            stats_last_tick: BTreeMap::new(),
+            last_reasons: Vec::new(),
+            decide_us: None,
+        }
+    }
+
+    /// One tick; tells whether nothing has been asked for in a while.
+    fn tick(&mut self) -> bool {
+        if let Some(policy) = lock(&self.shared.next_policy).take() {
+            tracing::info!(policy = policy.name(), "policy changed");
+            self.config.policy = policy;
+            self.ask_at = Timestamp::ZERO;
+        }
+        let now = self.around.clock.now();
+        let table = self.around.repository.table();
+        let (power_cap, cap_origin) =
+            cap::in_force(self.config.power_cap.as_ref(), *lock(&self.shared.cap_override), now);
+        let carbon = self.config.carbon_intensity.as_ref().and_then(|(signal, _)| signal.at(now));
+        let carbon = carbon.map(CarbonIntensity::new);
+
+        let (sample, utilization) = self.read(now, power_cap);
+        let stats: BTreeMap<ModelName, StatsSnapshot> =
+            table.iter().map(|(name, entry)| (name.clone(), stats_of(entry))).collect();
+        if let Some(entry) = self.meter.book(now, &stats, carbon, &self.around.energy_rate, false) {
+            self.totals.add(&entry);
+            if let Some(ledger) = &self.config.ledger {
+                ledger.append(entry);
+            }
+        }
+
+        let is_violated = match (sample, power_cap) {
+            (Some(sample), Some(cap)) => sample.power > cap,
+            _ => false,
+        };
+        if now >= self.ask_at || is_violated || power_cap != self.asked_cap {
+            self.ask(now, power_cap, carbon, &table, &stats);
+        }
+        self.publish(now, power_cap, cap_origin, carbon, sample, utilization, &table, &stats);
+
+        let is_working = stats.iter().any(|(name, stats)| {
+            let before = self.stats_last_tick.get(name);
+            stats.queued_requests > 0
+                || before.is_none_or(|before| {
+                    before.arrived_rows != stats.arrived_rows
+                        || before.busy_core_nanos != stats.busy_core_nanos
+                })
+        });
+        self.stats_last_tick = stats;
+        self.idle_ticks = if is_working || is_violated { 0 } else { self.idle_ticks.saturating_add(1) };
+        self.idle_ticks >= TICKS_UNTIL_IDLE
+    }
+
+    /// Reads the device; a failing sensor is told once, counted, and never taken for zero.
+    fn read(&mut self, now: Timestamp, power_cap: Option<Watts>) -> (Option<PowerSample>, Option<f64>) {
+        let reading = match self.config.device.read(now) {
+            Ok(reading) => reading,
+            Err(error) => {
+                self.read_errors += 1;
+                if !std::mem::replace(&mut self.is_read_failing, true) {
+                    tracing::error!(device = %self.config.device.info().id, %error, "device can't be read; power is unknown until it can");
+                }
+                return (None, None);
+            }
+        };
+        if std::mem::take(&mut self.is_read_failing) {
+            tracing::info!(device = %self.config.device.info().id, "device can be read again");
+        }
+        let sample = self.meter.sample(&reading);
+        if let (Some(sample), Some(last)) = (sample, self.last_reading) {
+            let interval = sample.at - last;
+            self.power.add(sample.power, interval, power_cap);
+            lock(&self.shared.window).add(sample.power, interval, power_cap);
+            self.samples.push(sample);
+            let mut points = lock(&self.shared.points);
+            if points.len() == KEPT_POINTS {
+                points.pop_front();
+            }
+            points.push_back(PowerPoint {
+                seconds: sample.at.as_secs_f64(),
+                power_watts: sample.power,
+                power_cap_watts: power_cap,
+            });
+        }
+        self.last_reading = Some(now);
+        (sample, reading.utilization)
+    }
+
+    /// Asks the policy, turns what it says, and keeps a record.
+    fn ask(
+        &mut self,
+        now: Timestamp,
+        power_cap: Option<Watts>,
+        carbon_intensity: Option<CarbonIntensity>,
+        table: &Table,
+        stats: &BTreeMap<ModelName, StatsSnapshot>,
+    ) {
+        let info = self.config.device.info();
+        let device = DeviceObservation {
+            id: info.id.clone(),
+            power_samples: std::mem::take(&mut self.samples),
+            power_provenance: self.meter.provenance().clone(),
+            knobs: info.knobs.clone(),
+        };
+        let models = table.iter().map(|(name, entry)| {
+            let none = StatsSnapshot::default();
+            let stats = stats.get(name).unwrap_or(&none);
+            let before =
+                self.stats_when_asked.get(name).filter(|before| before.arrived_rows <= stats.arrived_rows);
+            let before = before.unwrap_or(&none);
+            ModelObservation {
+                name: name.clone(),
+                setting: entry.latest().executor.setting(),
+                limits: entry.latest().executor.limits(),
+                queued_rows: stats.queued_rows,
+                arrived_rows: stats.arrived_rows.saturating_sub(before.arrived_rows),
+                completed_rows: stats.completed_rows.saturating_sub(before.completed_rows),
+                executed_batches: stats.executions.saturating_sub(before.executions),
+                interval: now - self.asked_at,
+                setting_since: entry.latest().executor.setting_since(),
+            }
+        });
+        let models = models.collect();
+        let seen = Observation { now, power_cap, carbon_intensity, devices: vec![device], models };
+        let before = self.around.clock.now();
+        let decision = self.config.policy.decide(&seen);
+        let decide_us = (self.around.clock.now() - before).as_secs_f64() * 1e6;
+        let errors = self.apply(&decision, table);
+
+        self.decide_us = Some(decide_us);
+        self.asked_at = now;
+        self.asked_cap = power_cap;
+        self.ask_at = now + decision.ask_again_in;
+        self.stats_when_asked = stats.clone();
+        self.record(&seen, decision, decide_us, errors);
+    }
+
+    fn apply(&mut self, decision: &Decision, table: &Table) -> Vec<String> {
+        let mut errors = Vec::new();
+        for (device, settings) in &decision.devices {
+            if *device != self.config.device.info().id {
+                errors.push(format!("the policy turned a knob of {device}, which is not here"));
+                continue;
+            }
+            for setting in settings {
+                errors.extend(self.config.device.apply(*setting).err().map(|error| error.to_string()));
+            }
+        }
+        for (model, change) in &decision.serving {
+            // A model may have been unloaded since it was observed: then there is nothing to turn.
+            if let Some(entry) = table.get(model) {
+                errors.extend(entry.turn(change).err().map(|error| format!("{model}: {error}")));
+            }
+        }
+        self.apply_errors += errors.len() as u64;
+        errors
+    }
+
+    /// Logs and keeps a decision that turned something, failed, or has a reason that is new.
+    fn record(&mut self, seen: &Observation, decision: Decision, decide_us: f64, errors: Vec<String>) {
+        {
+            let mut counts = lock(&self.shared.reasons);
+            for (_, reason) in &decision.reasons {
+                *counts.entry(reason.name()).or_default() += 1;
+            }
+        }
+        let reasons: Vec<_> =
+            decision.reasons.iter().map(|(model, reason)| (model.clone(), reason.name())).collect();
+        let is_news = reasons != self.last_reasons;
+        self.last_reasons = reasons;
+        if !(decision.turns_something() || is_news || !errors.is_empty()) {
+            return;
+        }
+        let because: Vec<String> = decision
+            .reasons
+            .iter()
+            .map(|(model, reason)| {
+                model.as_ref().map_or(reason.to_string(), |model| format!("{model}: {reason}"))
+            })
+            .collect();
+        let power_watts_max = seen.power_max();
+        for error in &errors {
+            tracing::error!(policy = self.config.policy.name(), %error, "a decision could not be carried out");
+        }
+        tracing::info!(
+            policy = self.config.policy.name(),
+            power_watts_max = power_watts_max.map(Watts::get),
+            power_cap_watts = seen.power_cap.map(Watts::get),
+            turned = decision.turns_something(),
+            because = because.join("; "),
+            "decision"
+        );
+        let record = DecisionRecord {
+            seconds: seen.now.as_secs_f64(),
+            policy: self.config.policy.name(),
+            power_watts_max,
+            power_cap_watts: seen.power_cap,
+            decision,
+            because,
+            decide_us,
+            errors,
+        };
+        let mut decisions = lock(&self.shared.decisions);
+        if decisions.len() == KEPT_DECISIONS {
+            decisions.pop_front();
+        }
+        decisions.push_back(record);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is one figure of the tick that is published")]
+    fn publish(
+        &self,
+        now: Timestamp,
+        power_cap: Option<Watts>,
+        power_cap_origin: cap::CapOrigin,
+        carbon: Option<CarbonIntensity>,
+        sample: Option<PowerSample>,
+        utilization: Option<f64>,
+        table: &Table,
+        stats: &BTreeMap<ModelName, StatsSnapshot>,
+    ) {
+        let models = table.iter().filter_map(|(name, entry)| {
+            let stats = stats.get(name)?;
+            Some(ModelStatus {
+                name: name.clone(),
+                versions: entry.versions.keys().copied().collect(),
+                setting: entry.latest().executor.setting(),
+                limits: entry.latest().executor.limits(),
+                queued_requests: stats.queued_requests,
+                completed_requests: stats.completed_requests,
+                completed_rows: stats.completed_rows,
+                executed_batches: stats.executions,
+                failed_requests: stats.fail_count,
+                latency_ms_p50: stats.latency.quantile_ms(0.50),
+                latency_ms_p95: stats.latency.quantile_ms(0.95),
+                latency_ms_p99: stats.latency.quantile_ms(0.99),
+            })
+        });
+        self.shared.status.store(Arc::new(Status {
+            uptime_seconds: now.as_secs_f64(),
+            policy: self.config.policy.name().to_owned(),
+            power_watts: sample.map(|sample| sample.power),
+            power_provenance: Some(self.meter.provenance().clone()),
+            power_cap_watts: power_cap,
+            power_cap_origin,
+            carbon_intensity_g_per_kwh: carbon,
+            carbon_source: self.config.carbon_intensity.as_ref().map(|(_, source)| source.clone()),
+            ledger: self.totals.clone(),
+            power: self.power.clone(),
+            utilization,
+            models: models.collect(),
+            device_read_errors: self.read_errors,
+            apply_errors: self.apply_errors,
+            decide_us: self.decide_us,
+        }));
+    }
+
+    /// Books what is open, restores the device and closes the ledger.
+    fn finish(mut self) {
+        let now = self.around.clock.now();
+        self.read(now, None);
+        let carbon = self.config.carbon_intensity.as_ref().and_then(|(signal, _)| signal.at(now));
+        let table = self.around.repository.table();
+        let mut stats = self.stats_last_tick.clone();
+        stats.extend(table.iter().map(|(name, entry)| (name.clone(), stats_of(entry))));
+        let carbon = carbon.map(CarbonIntensity::new);
+        if let Some(entry) = self.meter.book(now, &stats, carbon, &self.around.energy_rate, true) {
+            self.totals.add(&entry);
+            if let Some(ledger) = &self.config.ledger {
+                ledger.append(entry);
+            }
+        }
+        if let Err(error) = self.config.device.restore() {
+            tracing::error!(%error, "a knob could not be put back as it was found");
+        }
+    }
+}
+
+/// Statistics of all versions of a model together.
+fn stats_of(entry: &ModelEntry) -> StatsSnapshot {
+    let mut all = entry.versions.values().map(|served| served.executor.stats());
+    let first = all.next().unwrap_or_default();
+    all.fold(first, StatsSnapshot::plus)
+}

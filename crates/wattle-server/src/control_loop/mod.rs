@@ -1,0 +1,197 @@
+//! Drives a policy in real time: reads the device, asks the policy, turns the knobs, keeps the ledger.
+//!
+//! ```text
+//! each fast tick:  read device -> sample -> ledger -> (due, violated or cap changed?) -> policy -> knobs
+//! ```
+//! One thread owns the device, so nothing here needs a lock but what others look at. While nobody asks
+//! for anything it ticks once a second; the first request or a new cap wakes it.
+
+mod cap;
+mod loop_thread;
+mod status;
+mod waker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use wattle_core::policy::Policy;
+use wattle_core::signal::Signal;
+use wattle_core::units::Watts;
+use wattle_device::device::{Device, DeviceInfo};
+
+use crate::clock::Clock;
+use crate::ledger_store::LedgerStore;
+use crate::meter::EnergyRate;
+use crate::model_repository::ModelRepository;
+
+pub use cap::{CapOrigin, CapOverride};
+pub use status::{DecisionRecord, ModelStatus, PowerPoint, PowerWindow, Status};
+pub use waker::Waker;
+
+/// Decisions kept for the admin API.
+const KEPT_DECISIONS: usize = 256;
+/// Power samples kept for the dashboard: five minutes of fast ticks.
+const KEPT_POINTS: usize = 3000;
+
+/// What the control loop is given.
+pub struct ControlConfig {
+    /// The device it reads and turns.
+    pub device: Box<dyn Device>,
+    /// The policy it asks.
+    pub policy: Box<dyn Policy>,
+    /// The power cap, when there is one. Watts over the time since the server started.
+    pub power_cap: Option<Signal>,
+    /// Carbon intensity in gCO2e/kWh over the time since the server started, and where it is from.
+    pub carbon_intensity: Option<(Signal, String)>,
+    /// Length of a fast tick.
+    pub tick: Duration,
+    /// Where ledger entries go.
+    pub ledger: Option<LedgerStore>,
+}
+
+/// What the control loop works on.
+pub struct ControlSurroundings {
+    /// The server's clock.
+    pub clock: Clock,
+    /// The models whose knobs are turned.
+    pub repository: Arc<ModelRepository>,
+    /// Energy of a core-second, kept up to date.
+    pub energy_rate: Arc<EnergyRate>,
+    /// Wakes the loop from its idle rhythm.
+    pub waker: Arc<Waker>,
+    /// Compute threads of the server.
+    pub cores: u32,
+}
+
+/// The running control loop, for those who look at it or set its cap.
+pub struct Control {
+    shared: Arc<Shared>,
+    device: DeviceInfo,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    stop: AtomicBool,
+    waker: Arc<Waker>,
+    cap_override: Mutex<Option<CapOverride>>,
+    next_policy: Mutex<Option<Box<dyn Policy>>>,
+    status: ArcSwap<Status>,
+    window: Mutex<PowerWindow>,
+    points: Mutex<VecDeque<PowerPoint>>,
+    decisions: Mutex<VecDeque<DecisionRecord>>,
+    reasons: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Control {
+    /// Starts the loop on a thread of its own.
+    pub fn start(config: ControlConfig, around: ControlSurroundings) -> std::io::Result<Self> {
+        let device = config.device.info().clone();
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            waker: Arc::clone(&around.waker),
+            cap_override: Mutex::default(),
+            next_policy: Mutex::default(),
+            status: ArcSwap::from_pointee(Status::before_first_tick(config.policy.name())),
+            window: Mutex::default(),
+            points: Mutex::default(),
+            decisions: Mutex::default(),
+            reasons: Mutex::default(),
+        });
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("control".into())
+            .spawn(move || loop_thread::run(config, &around, &of_thread))?;
+        Ok(Self { shared, device, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The device, as it is.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.device
+    }
+
+    /// Sets the power cap by hand, in place of the configured one; `Lifted` means no cap at all. Takes
+    /// effect within a tick.
+    pub fn set_cap(&self, cap: CapOverride) {
+        *lock(&self.shared.cap_override) = Some(cap);
+        self.shared.waker.wake();
+    }
+
+    /// Goes back to the configured cap.
+    pub fn clear_cap(&self) {
+        *lock(&self.shared.cap_override) = None;
+        self.shared.waker.wake();
+    }
+
+    /// Puts another policy in place from the next tick on. It starts with no memory.
+    pub fn set_policy(&self, policy: Box<dyn Policy>) {
+        *lock(&self.shared.next_policy) = Some(policy);
+        self.shared.waker.wake();
+    }
+
+    /// How things stand, as of the last tick.
+    pub fn status(&self) -> Arc<Status> {
+        self.shared.status.load_full()
+    }
+
+    /// The last decisions that turned something or whose reason was new, newest first, at most `limit`.
+    pub fn decisions(&self, limit: usize) -> Vec<DecisionRecord> {
+        lock(&self.shared.decisions).iter().rev().take(limit).cloned().collect()
+    }
+
+    /// How often each reason was given, by name.
+    pub fn reasons(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.shared.reasons).clone()
+    }
+
+    /// The last power samples with the cap of their time, oldest first.
+    pub fn power_points(&self) -> Vec<PowerPoint> {
+        lock(&self.shared.points).iter().copied().collect()
+    }
+
+    /// Power and cap since the last [`begin_window`](Self::begin_window), or since the start.
+    pub fn window(&self) -> PowerWindow {
+        lock(&self.shared.window).clone()
+    }
+
+    /// Starts counting anew for [`window`](Self::window).
+    pub fn begin_window(&self) {
+        *lock(&self.shared.window) = PowerWindow::default();
+    }
+
+    /// Stops the loop: books the last entry, restores every knob of the device, closes the ledger.
+    /// Blocks until that is done; calling it twice does nothing more.
+    pub fn stop(&self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.waker.wake();
+        if let Some(thread) = lock(&self.thread).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the control loop panicked; the device was restored as it was dropped");
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A cap by hand, as the admin API takes it.
+impl CapOverride {
+    /// A cap of so many watts, or why not.
+    pub fn of_watts(watts: f64) -> Result<Self, String> {
+        if watts.is_finite() && watts >= 0.0 {
+            return Ok(Self::Watts(Watts::new(watts)));
+        }
+        Err(format!("power_cap_watts is {watts}, expected 0 or more, or null for no cap"))
+    }
+}

@@ -1,0 +1,131 @@
+//! The Open Inference Protocol v2, over HTTP and gRPC, with the extensions that real clients need.
+//!
+//! ```text
+//! http ─ oip ─┐
+//!             ├─ infer ─ executor
+//! grpc ───────┘
+//! ```
+//! Both front ends only translate; what a request means is said once, in `infer` and here.
+
+pub mod compression;
+pub mod error;
+pub mod grpc;
+pub mod health;
+pub mod http;
+pub mod infer;
+pub mod json_tensor;
+pub mod oip;
+pub mod proto;
+pub mod slices;
+pub mod statistics;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use wattle_core::units::Joules;
+
+use crate::clock::Clock;
+use crate::model_repository::{ModelRepository, RepositoryError};
+use error::{ApiError, ErrorKind};
+
+/// The extensions served, by the names Triton gives them.
+pub const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "parameters", "statistics"];
+
+/// What both front ends need.
+pub struct DataPlane {
+    /// The server's clock.
+    pub clock: Clock,
+    /// The models.
+    pub repository: Arc<ModelRepository>,
+    /// Server name in the metadata.
+    pub name: String,
+    /// Server version in the metadata.
+    pub version: &'static str,
+    /// Whether the server takes requests: its models are loaded and it isn't shutting down.
+    pub is_ready: AtomicBool,
+    /// Largest request body, before and after decompression.
+    pub max_request_bytes: usize,
+    /// How power is known, for answers that say what they cost.
+    pub power_source: String,
+}
+
+/// A model's metadata; every served version is listed.
+fn model_metadata(
+    plane: &DataPlane,
+    name: &str,
+    version: &str,
+) -> Result<proto::ModelMetadataResponse, ApiError> {
+    let model = plane.repository.find(name, version)?;
+    let table = plane.repository.table();
+    let versions = table.get(name).map(|entry| entry.versions.keys().map(u64::to_string).collect());
+    let tensors = |specs: &[wattle_runtime::tensor::TensorSpec]| {
+        let one =
+            |spec: &wattle_runtime::tensor::TensorSpec| proto::model_metadata_response::TensorMetadata {
+                name: spec.name.clone(),
+                datatype: spec.datatype.name().to_owned(),
+                shape: spec.shape.clone(),
+            };
+        specs.iter().map(one).collect()
+    };
+    Ok(proto::ModelMetadataResponse {
+        name: name.to_owned(),
+        versions: versions.unwrap_or_else(|| vec![model.version.to_string()]),
+        platform: model.config.triton.platform.clone(),
+        inputs: tensors(&model.config.inputs),
+        outputs: tensors(&model.config.outputs),
+    })
+}
+
+/// Loads a model on a thread that may block.
+async fn load(plane: &Arc<DataPlane>, name: String, config: Option<String>) -> Result<(), ApiError> {
+    control(plane, move |repository| repository.load(&name, config.as_deref())).await
+}
+
+/// Unloads a model. Unloading one that isn't there is done already, as Triton sees it.
+async fn unload(plane: &Arc<DataPlane>, name: String) -> Result<(), ApiError> {
+    control(plane, move |repository| match repository.unload(&name) {
+        Err(RepositoryError::UnknownModel { .. }) => Ok(()),
+        other => other,
+    })
+    .await
+}
+
+async fn control(
+    plane: &Arc<DataPlane>,
+    act: impl FnOnce(&ModelRepository) -> Result<(), RepositoryError> + Send + 'static,
+) -> Result<(), ApiError> {
+    let repository = Arc::clone(&plane.repository);
+    let done = tokio::task::spawn_blocking(move || act(&repository)).await;
+    done.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string()))?.map_err(ApiError::from)
+}
+
+fn unsupported_load_parameter(key: &str) -> ApiError {
+    ApiError::new(
+        ErrorKind::Unsupported,
+        format!(
+            "load parameter '{key}' is not supported, expected 'config'; put files into the model repository"
+        ),
+    )
+}
+
+/// What an answer says of its cost when asked: nothing but the source where the energy is unknown.
+fn energy_parameters(plane: &DataPlane, energy: Option<Joules>) -> Vec<(&'static str, EnergyParameter)> {
+    let energy = energy.map(|energy| ("wattle_energy_mj", EnergyParameter::Millijoules(energy.get() * 1e3)));
+    let source = ("wattle_power_source", EnergyParameter::Source(plane.power_source.clone()));
+    energy.into_iter().chain([source]).collect()
+}
+
+enum EnergyParameter {
+    Millijoules(f64),
+    Source(String),
+}
+
+impl From<EnergyParameter> for serde_json::Value {
+    fn from(parameter: EnergyParameter) -> Self {
+        match parameter {
+            EnergyParameter::Millijoules(value) => value.into(),
+            EnergyParameter::Source(text) => text.into(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Runs one model's batches: a bounded queue, instance threads that pull from it, and live knobs.
+//!
+//! ```text
+//! front end -> submit -> queue (pure, wattle-core::batching) -> instance thread -> answer
+//! ```
+//! An instance that is free first gets its cores from the server's one thread budget and only then
+//! takes what waits, so a batch is formed as late as can be. Knobs are read each time a batch is
+//! formed: a change needs no reload and touches no request that waits or runs. Knows no protocol.
+
+mod instance;
+mod knobs;
+mod stats;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use wattle_core::batching::{BatchQueue, Waiting};
+use wattle_core::id::ModelName;
+use wattle_core::knob::{ServingChange, ServingLimits, ServingSetting, SettingError};
+use wattle_core::time::Timestamp;
+use wattle_core::units::Joules;
+use wattle_device::cpu::CoreBudget;
+use wattle_runtime::runtime::{LoadedModel, RuntimeError};
+use wattle_runtime::tensor::Tensor;
+
+use crate::clock::Clock;
+use crate::control_loop::Waker;
+use crate::meter::EnergyRate;
+
+pub use knobs::Knobs;
+pub use stats::{BatchStats, DurationStats, ModelStats, StatsSnapshot};
+
+/// What an executor needs of the server it runs in.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The server's clock.
+    pub clock: Clock,
+    /// The server's one thread budget.
+    pub budget: Arc<CoreBudget>,
+    /// Energy of a core-second, as the meter last saw it.
+    pub energy_rate: Arc<EnergyRate>,
+    /// Told of each request, so that an idle control loop looks at once.
+    pub waker: Arc<Waker>,
+}
+
+/// A request, checked against the model and ready to run.
+pub struct Submission {
+    /// Every input of the model, in its order.
+    pub inputs: Vec<Tensor>,
+    /// Rows along the first dimension, or 1 where the model isn't batched.
+    pub rows: u32,
+    /// Requests of one group may run in one batch; `None` runs alone.
+    pub group: Option<u64>,
+    /// 1 goes first.
+    pub priority: u32,
+    /// When a batch must have taken it.
+    pub deadline: Option<Timestamp>,
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Answer {
+    /// Every output of the model, in its order, cut to the request's own rows.
+    pub outputs: Vec<Tensor>,
+    /// The request's share of the energy of its batch; `None` when no power is known.
+    pub energy: Option<Joules>,
+}
+
+/// A request was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ExecuteError {
+    /// The queue is full.
+    #[error(
+        "Exceeds maximum queue size: {max_queue_size} requests wait for model '{model}' already; \
+         send slower or try again later"
+    )]
+    QueueFull {
+        /// Which model.
+        model: ModelName,
+        /// The limit.
+        max_queue_size: u32,
+    },
+    /// No instance took the request before its deadline.
+    #[error("Request timeout expired: model '{model}' took no batch with this request within {waited_ms} ms")]
+    DeadlinePassed {
+        /// Which model.
+        model: ModelName,
+        /// How long the request waited.
+        waited_ms: u128,
+    },
+    /// The model is being unloaded and takes no more requests.
+    #[error("model '{model}' is being unloaded; load it again or ask for another model")]
+    Closing {
+        /// Which model.
+        model: ModelName,
+    },
+    /// The runtime can't run these inputs, which is the request's doing.
+    #[error("model '{model}' refused the request: {detail}")]
+    BadInput {
+        /// Which model.
+        model: ModelName,
+        /// What the runtime said.
+        detail: String,
+    },
+    /// The runtime failed.
+    #[error("model '{model}' failed: {detail}")]
+    Failed {
+        /// Which model.
+        model: ModelName,
+        /// What the runtime said.
+        detail: String,
+    },
+}
+
+/// What waits in the queue for each request.
+struct Job {
+    inputs: Vec<Tensor>,
+    answer: oneshot::Sender<Result<Answer, ExecuteError>>,
+}
+
+/// Runs one version of one model.
+pub struct Executor {
+    shared: Arc<Shared>,
+}
+
+/// What the executor and its instance threads share.
+struct Shared {
+    name: ModelName,
+    model: Arc<dyn LoadedModel>,
+    limits: ServingLimits,
+    knobs: Knobs,
+    stats: ModelStats,
+    around: Surroundings,
+    closing: AtomicBool,
+    inner: Mutex<Inner>,
+    /// Something arrived in the queue, or an instance is to look again whether it should exist.
+    work: Condvar,
+    /// A knob was turned or the model closes: an instance that is idle on purpose looks again.
+    turned: Condvar,
+    /// The last instance thread of a closing executor has ended.
+    ended: Condvar,
+}
+
+struct Inner {
+    queue: BatchQueue<Job>,
+    /// Whether the instance thread of that index lives.
+    alive: Vec<bool>,
+}
+
+impl Shared {
+    /// A panic in an instance thread must not take the model down: the data stays consistent, as
+    /// nothing that can panic runs under the lock.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Instances there should be now. A closing model drains its queue even when it was parked.
+    fn wanted_instances(&self) -> u32 {
+        let instances = self.knobs.setting().instances;
+        if self.is_closing() { instances.max(1) } else { instances }
+    }
+}
+
+impl Executor {
+    /// Starts the instances of `setting`. Making the first instance checks that the model can run.
+    pub fn start(
+        name: ModelName,
+        model: Arc<dyn LoadedModel>,
+        limits: ServingLimits,
+        setting: ServingSetting,
+        around: Surroundings,
+    ) -> Result<Self, RuntimeError> {
+        let first = model.instance()?;
+        let shared = Arc::new(Shared {
+            name,
+            model,
+            limits,
+            knobs: Knobs::new(setting, around.clock.now()),
+            stats: ModelStats::default(),
+            around,
+            closing: AtomicBool::new(false),
+            inner: Mutex::new(Inner { queue: BatchQueue::default(), alive: Vec::new() }),
+            work: Condvar::new(),
+            turned: Condvar::new(),
+            ended: Condvar::new(),
+        });
+        if setting.instances > 0 {
+            instance::spawn(&shared, &mut shared.lock(), 0, Some(first));
+        }
+        let executor = Self { shared };
+        executor.staff();
+        Ok(executor)
+    }
+
+    /// Lets a request wait for an instance; its answer comes over the receiver.
+    pub fn submit(
+        &self,
+        submission: Submission,
+    ) -> Result<oneshot::Receiver<Result<Answer, ExecuteError>>, ExecuteError> {
+        let shared = &self.shared;
+        let (answer, receiver) = oneshot::channel();
+        let now = shared.around.clock.now();
+        let waiting = Waiting {
+            rows: submission.rows.max(1),
+            priority: submission.priority,
+            arrived: now,
+            deadline: submission.deadline,
+            group: submission.group,
+            payload: Job { inputs: submission.inputs, answer },
+        };
+        let max_queue_size = shared.knobs.setting().max_queue_size;
+        shared.stats.arrived(waiting.rows);
+        shared.around.waker.something_arrived();
+        let mut inner = shared.lock();
+        if shared.is_closing() {
+            return Err(ExecuteError::Closing { model: shared.name.clone() });
+        }
+        let refused = match inner.queue.push(waiting, max_queue_size) {
+            Ok(()) => None,
+            Err(waiting) => {
+                // Requests that nobody waits for any more must not keep a live one out.
+                instance::answer_dead(shared, &mut inner, now);
+                inner.queue.push(waiting, max_queue_size).err()
+            }
+        };
+        drop(inner);
+        if refused.is_some() {
+            shared.stats.rejected();
+            return Err(ExecuteError::QueueFull { model: shared.name.clone(), max_queue_size });
+        }
+        shared.work.notify_one();
+        Ok(receiver)
+    }
+
+    /// Answers every waiting request whose deadline has passed. Called by the front end when the
+    /// deadline of one of its requests passes.
+    pub fn answer_expired(&self) {
+        instance::answer_dead(&self.shared, &mut self.shared.lock(), self.shared.around.clock.now());
+    }
+
+    /// Turns serving knobs. Refused as a whole when any value is out of its range.
+    pub fn turn(&self, change: &ServingChange) -> Result<ServingSetting, SettingError> {
+        let setting = change.apply_to(self.setting());
+        self.shared.limits.check(&setting)?;
+        self.shared.knobs.set(setting, self.shared.around.clock.now());
+        self.staff();
+        Ok(setting)
+    }
+
+    /// Where the knobs stand.
+    pub fn setting(&self) -> ServingSetting {
+        self.shared.knobs.setting()
+    }
+
+    /// When a knob was last turned.
+    pub fn setting_since(&self) -> Timestamp {
+        self.shared.knobs.since()
+    }
+
+    /// How far the knobs turn.
+    pub fn limits(&self) -> ServingLimits {
+        self.shared.limits
+    }
+
+    /// Counts and times so far.
+    pub fn stats(&self) -> StatsSnapshot {
+        let (queued_requests, queued_rows) = {
+            let inner = self.shared.lock();
+            (inner.queue.len() as u64, inner.queue.rows())
+        };
+        self.shared.stats.snapshot(self.shared.around.clock.now(), queued_requests, queued_rows)
+    }
+
+    /// Takes no more requests, answers those that wait, and ends the instances. Blocks until done.
+    pub fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        self.staff();
+        let mut inner = self.shared.lock();
+        while inner.alive.contains(&true) {
+            inner = self.shared.ended.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Starts the instances that are missing, and wakes all so that those too many end.
+    fn staff(&self) {
+        let mut inner = self.shared.lock();
+        let wanted = self.shared.wanted_instances();
+        for index in 0..wanted {
+            instance::spawn(&self.shared, &mut inner, index, None);
+        }
+        drop(inner);
+        self.shared.work.notify_all();
+        self.shared.turned.notify_all();
+    }
+}
+
+impl Drop for Executor {
+    /// The threads end by themselves once the queue is drained; nobody waits for them here.
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Release);
+        self.staff();
+    }
+}
+
+/// How long an instance stays idle after computing for `busy`, to keep its duty cycle.
+fn idle_after(busy: Duration, duty_cycle: f64) -> Duration {
+    busy.mul_f64((1.0 / duty_cycle - 1.0).clamp(0.0, 1000.0))
+}

@@ -1,0 +1,236 @@
+//! Counts and times of one model, written by its instances and read by metrics, statistics, the
+//! meter and the control loop.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use wattle_core::time::Timestamp;
+
+use crate::latency_histogram::{HistogramSnapshot, LatencyHistogram};
+
+/// How many, and how long together.
+#[derive(Debug, Default)]
+pub struct DurationStats {
+    count: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl DurationStats {
+    fn add(&self, count: u64, total: Duration) {
+        self.count.fetch_add(count, Relaxed);
+        self.nanos.fetch_add(total.as_nanos() as u64, Relaxed);
+    }
+
+    fn get(&self) -> (u64, u64) {
+        (self.count.load(Relaxed), self.nanos.load(Relaxed))
+    }
+}
+
+/// What was seen of batches of one size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BatchStats {
+    /// Batches.
+    pub count: u64,
+    /// Nanoseconds of gathering and cutting.
+    pub input_output_nanos: u64,
+    /// Nanoseconds in the runtime.
+    pub infer_nanos: u64,
+}
+
+/// Counts and times of one model since it was loaded.
+#[derive(Debug, Default)]
+pub struct ModelStats {
+    arrived_rows: AtomicU64,
+    completed_requests: AtomicU64,
+    completed_rows: AtomicU64,
+    executions: AtomicU64,
+    rejected: AtomicU64,
+    success: DurationStats,
+    fail: DurationStats,
+    queue: DurationStats,
+    infer: DurationStats,
+    output: DurationStats,
+    last_inference_nanos: AtomicU64,
+    latency: LatencyHistogram,
+    /// Touched once per batch, by this model's own instances: no request waits for it.
+    by_batch_size: Mutex<BTreeMap<u32, BatchStats>>,
+    busy: Mutex<Busy>,
+}
+
+/// Core time spent computing, including that of batches that still run.
+#[derive(Debug, Default)]
+struct Busy {
+    /// Core-nanoseconds of batches that ended.
+    ended: u64,
+    /// Cores that compute now.
+    running_cores: u64,
+    /// Sum over the batches that run of cores x start.
+    started: u128,
+}
+
+/// Times of one batch.
+pub(super) struct BatchTimes {
+    pub rows: u32,
+    pub requests: u64,
+    pub queue: Duration,
+    pub infer: Duration,
+    pub output: Duration,
+    pub total: Duration,
+}
+
+impl ModelStats {
+    pub(super) fn arrived(&self, rows: u32) {
+        self.arrived_rows.fetch_add(u64::from(rows), Relaxed);
+    }
+
+    pub(super) fn rejected(&self) {
+        self.rejected.fetch_add(1, Relaxed);
+        self.fail.add(1, Duration::ZERO);
+    }
+
+    pub(super) fn failed(&self, requests: u64, total: Duration) {
+        self.fail.add(requests, total);
+    }
+
+    pub(super) fn request_took(&self, latency: Duration) {
+        self.latency.record(latency);
+    }
+
+    pub(super) fn batch_began(&self, cores: u32, now: Timestamp) {
+        let mut busy = lock(&self.busy);
+        busy.running_cores += u64::from(cores);
+        busy.started += u128::from(cores) * u128::from(now.as_nanos());
+    }
+
+    pub(super) fn batch_ended(&self, cores: u32, began: Timestamp, now: Timestamp) {
+        let mut busy = lock(&self.busy);
+        busy.running_cores -= u64::from(cores);
+        busy.started -= u128::from(cores) * u128::from(began.as_nanos());
+        busy.ended += u64::from(cores) * now.saturating_since(began).as_nanos() as u64;
+    }
+
+    pub(super) fn batch_succeeded(&self, times: &BatchTimes, now: Timestamp) {
+        let n = times.requests;
+        self.completed_requests.fetch_add(n, Relaxed);
+        self.completed_rows.fetch_add(u64::from(times.rows), Relaxed);
+        self.executions.fetch_add(1, Relaxed);
+        self.success.add(n, times.total);
+        self.queue.add(n, times.queue);
+        // Every request of a batch computes as long as the batch does, as Triton counts it.
+        self.infer.add(n, times.infer * n as u32);
+        self.output.add(n, times.output * n as u32);
+        self.last_inference_nanos.store(now.as_nanos(), Relaxed);
+        let mut by_size = lock(&self.by_batch_size);
+        let stats = by_size.entry(times.rows).or_default();
+        stats.count += 1;
+        stats.infer_nanos += times.infer.as_nanos() as u64;
+        stats.input_output_nanos += times.output.as_nanos() as u64;
+    }
+
+    pub(super) fn snapshot(&self, now: Timestamp, queued_requests: u64, queued_rows: u64) -> StatsSnapshot {
+        let busy_core_nanos = {
+            let busy = lock(&self.busy);
+            let running = u128::from(busy.running_cores) * u128::from(now.as_nanos());
+            busy.ended + running.saturating_sub(busy.started) as u64
+        };
+        let (success_count, success_nanos) = self.success.get();
+        let (fail_count, fail_nanos) = self.fail.get();
+        StatsSnapshot {
+            queued_requests,
+            queued_rows,
+            arrived_rows: self.arrived_rows.load(Relaxed),
+            completed_requests: self.completed_requests.load(Relaxed),
+            completed_rows: self.completed_rows.load(Relaxed),
+            executions: self.executions.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            success_count,
+            success_nanos,
+            fail_count,
+            fail_nanos,
+            queue_nanos: self.queue.get().1,
+            infer_nanos: self.infer.get().1,
+            output_nanos: self.output.get().1,
+            last_inference: Timestamp::from_nanos(self.last_inference_nanos.load(Relaxed)),
+            busy_core_nanos,
+            by_batch_size: lock(&self.by_batch_size).clone(),
+            latency: self.latency.snapshot(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts and times of one model at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct StatsSnapshot {
+    /// Requests that wait.
+    pub queued_requests: u64,
+    /// Rows that wait.
+    pub queued_rows: u64,
+    /// Rows that ever arrived, refused ones included.
+    pub arrived_rows: u64,
+    /// Requests answered.
+    pub completed_requests: u64,
+    /// Rows answered.
+    pub completed_rows: u64,
+    /// Batches run.
+    pub executions: u64,
+    /// Requests refused because the queue was full.
+    pub rejected: u64,
+    /// Requests answered.
+    pub success_count: u64,
+    /// Their times from arrival to answer, together.
+    pub success_nanos: u64,
+    /// Requests not answered: refused, expired or failed.
+    pub fail_count: u64,
+    /// Their times from arrival to error, together.
+    pub fail_nanos: u64,
+    /// Times answered requests waited, together.
+    pub queue_nanos: u64,
+    /// Times answered requests were in the runtime, together; gathering the inputs is part of it.
+    pub infer_nanos: u64,
+    /// Times of cutting batches into answers, together.
+    pub output_nanos: u64,
+    /// When a batch last ended; zero if none has.
+    pub last_inference: Timestamp,
+    /// Core-nanoseconds spent computing, by batches that still run too.
+    pub busy_core_nanos: u64,
+    /// What was seen of each batch size.
+    pub by_batch_size: BTreeMap<u32, BatchStats>,
+    /// Latencies of answered requests, from arrival to answer.
+    pub latency: HistogramSnapshot,
+}
+
+impl StatsSnapshot {
+    /// Both together, as for two versions of one model.
+    pub fn plus(mut self, other: Self) -> Self {
+        self.queued_requests += other.queued_requests;
+        self.queued_rows += other.queued_rows;
+        self.arrived_rows += other.arrived_rows;
+        self.completed_requests += other.completed_requests;
+        self.completed_rows += other.completed_rows;
+        self.executions += other.executions;
+        self.rejected += other.rejected;
+        self.success_count += other.success_count;
+        self.success_nanos += other.success_nanos;
+        self.fail_count += other.fail_count;
+        self.fail_nanos += other.fail_nanos;
+        self.queue_nanos += other.queue_nanos;
+        self.infer_nanos += other.infer_nanos;
+        self.output_nanos += other.output_nanos;
+        self.last_inference = self.last_inference.max(other.last_inference);
+        self.busy_core_nanos += other.busy_core_nanos;
+        for (size, stats) in other.by_batch_size {
+            let sum = self.by_batch_size.entry(size).or_default();
+            sum.count += stats.count;
+            sum.infer_nanos += stats.infer_nanos;
+            sum.input_output_nanos += stats.input_output_nanos;
+        }
+        self.latency = self.latency.plus(other.latency);
+        self
+    }
+}

@@ -1,0 +1,318 @@
+//! Metrics in Prometheus' text format, made when they are asked for from what is counted anyway.
+//!
+//! `nv_*` names are Triton's, where the meaning is the same, so that its dashboards, autoscaling rules,
+//! perf_analyzer and Model Analyzer work unchanged; `wattle_*` is what is new. What is not known is
+//! left out, never zero.
+
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::{Encoder, TextEncoder};
+
+use crate::control_loop::Control;
+use crate::executor::StatsSnapshot;
+use crate::model_repository::{ModelRepository, ServedModel};
+
+/// The content type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// All metrics as text.
+pub fn render(repository: &ModelRepository, control: &Control) -> String {
+    let mut families = of_models(repository);
+    families.extend(of_power(control));
+    let mut text = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
+        tracing::error!(%error, "metrics could not be written");
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+fn labelled(labels: Labels) -> Metric {
+    let pair = |(name, value): &(&str, &str)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    };
+    let mut metric = Metric::default();
+    metric.set_label(labels.iter().map(pair).collect());
+    metric
+}
+
+fn counter(labels: Labels, value: f64) -> Metric {
+    let mut metric = labelled(labels);
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(labels: Labels, value: f64) -> Metric {
+    let mut metric = labelled(labels);
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    metric.set_gauge(gauge);
+    metric
+}
+
+fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+/// A counter or gauge of a model: its name, its help, and where its value is.
+type OfModel = (&'static str, &'static str, MetricType, fn(&ServedModel, &StatsSnapshot) -> f64);
+
+const OF_MODELS: [OfModel; 17] = [
+    ("nv_inference_request_success", "Requests answered", MetricType::COUNTER, |_, s| s.success_count as f64),
+    ("nv_inference_count", "Rows answered", MetricType::COUNTER, |_, s| s.completed_rows as f64),
+    ("nv_inference_exec_count", "Batches run", MetricType::COUNTER, |_, s| s.executions as f64),
+    ("nv_inference_pending_request_count", "Requests that wait", MetricType::GAUGE, |_, s| {
+        s.queued_requests as f64
+    }),
+    (
+        "nv_inference_request_duration_us",
+        "Time from arrival to answer, all answered requests together",
+        MetricType::COUNTER,
+        |_, s| s.success_nanos as f64 / 1e3,
+    ),
+    (
+        "nv_inference_queue_duration_us",
+        "Time in the queue, all answered requests together",
+        MetricType::COUNTER,
+        |_, s| s.queue_nanos as f64 / 1e3,
+    ),
+    (
+        "nv_inference_compute_input_duration_us",
+        "Always 0: gathering inputs is part of the runtime's time",
+        MetricType::COUNTER,
+        |_, _| 0.0,
+    ),
+    (
+        "nv_inference_compute_infer_duration_us",
+        "Time in the runtime, all answered requests together",
+        MetricType::COUNTER,
+        |_, s| s.infer_nanos as f64 / 1e3,
+    ),
+    (
+        "nv_inference_compute_output_duration_us",
+        "Time of cutting batches into answers, all answered requests together",
+        MetricType::COUNTER,
+        |_, s| s.output_nanos as f64 / 1e3,
+    ),
+    ("wattle_batch_size_limit", "Knob: most rows that run together", MetricType::GAUGE, |m, _| {
+        f64::from(m.executor.setting().batch_size)
+    }),
+    ("wattle_instances", "Knob: instances that run batches side by side", MetricType::GAUGE, |m, _| {
+        f64::from(m.executor.setting().instances)
+    }),
+    ("wattle_cores_per_instance", "Knob: compute threads of one instance", MetricType::GAUGE, |m, _| {
+        f64::from(m.executor.setting().cores_per_instance)
+    }),
+    (
+        "wattle_duty_cycle_ratio",
+        "Knob: share of time in which instances may compute",
+        MetricType::GAUGE,
+        |m, _| m.executor.setting().duty_cycle,
+    ),
+    (
+        "wattle_max_queue_delay_seconds",
+        "Knob: how long a batch that isn't full waits",
+        MetricType::GAUGE,
+        |m, _| m.executor.setting().max_queue_delay.as_secs_f64(),
+    ),
+    ("wattle_max_queue_size", "Knob: most requests that wait", MetricType::GAUGE, |m, _| {
+        f64::from(m.executor.setting().max_queue_size)
+    }),
+    ("wattle_queued_rows", "Rows that wait", MetricType::GAUGE, |_, s| s.queued_rows as f64),
+    ("wattle_busy_core_seconds_total", "Core time spent computing", MetricType::COUNTER, |_, s| {
+        s.busy_core_nanos as f64 / 1e9
+    }),
+];
+
+fn of_models(repository: &ModelRepository) -> Vec<MetricFamily> {
+    let table = repository.table();
+    let served: Vec<_> = table
+        .values()
+        .flat_map(|entry| entry.versions.values())
+        .map(|served| (served, served.version.to_string(), served.executor.stats()))
+        .collect();
+    if served.is_empty() {
+        return Vec::new();
+    }
+    let mut families: Vec<MetricFamily> = OF_MODELS
+        .iter()
+        .map(|(name, help, kind, value)| {
+            let one = |(model, version, stats): &(&std::sync::Arc<ServedModel>, String, StatsSnapshot)| {
+                let labels = [("model", model.name.as_str()), ("version", version)];
+                let make = if *kind == MetricType::COUNTER { counter } else { gauge };
+                make(&labels, value(model, stats))
+            };
+            family(name, help, *kind, served.iter().map(one).collect())
+        })
+        .collect();
+    let failures = served.iter().flat_map(|(model, version, stats)| {
+        let one = |reason, count: u64| {
+            counter(&[("model", model.name.as_str()), ("reason", reason), ("version", version)], count as f64)
+        };
+        [one("REJECTED", stats.rejected), one("OTHER", stats.fail_count.saturating_sub(stats.rejected))]
+    });
+    families.push(family(
+        "nv_inference_request_failure",
+        "Requests not answered",
+        MetricType::COUNTER,
+        failures.collect(),
+    ));
+    let durations = served.iter().map(|(model, version, stats)| {
+        let mut histogram = Histogram::default();
+        histogram.set_sample_count(stats.latency.count());
+        histogram.set_sample_sum(stats.latency.sum_seconds);
+        let buckets = stats.latency.cumulative().map(|(bound, count)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        histogram.set_bucket(buckets.collect());
+        let mut metric = labelled(&[("model", model.name.as_str()), ("version", version)]);
+        metric.set_histogram(histogram);
+        metric
+    });
+    families.push(family(
+        "wattle_request_duration_seconds",
+        "Time from arrival to answer, without the network",
+        MetricType::HISTOGRAM,
+        durations.collect(),
+    ));
+    families
+}
+
+fn of_power(control: &Control) -> Vec<MetricFamily> {
+    let status = control.status();
+    let device = control.device();
+    let provenance = &device.power_provenance;
+    let basis = provenance.basis.to_string();
+    let id = [("device", device.id.as_str())];
+    let known =
+        [("device", device.id.as_str()), ("basis", basis.as_str()), ("source", provenance.source.as_str())];
+    // perf_analyzer and Model Analyzer sort by gpu_uuid; the device takes its place.
+    let uuid = [("gpu_uuid", device.id.as_str())];
+
+    let mut families = Vec::new();
+    let mut add = |name: &str, help: &str, kind, metric: Option<Metric>| {
+        families.extend(metric.map(|metric| family(name, help, kind, vec![metric])));
+    };
+    let power = status.power_watts.map(|power| power.get());
+    add(
+        "nv_gpu_power_usage",
+        "Power of the device over the last tick, in watts",
+        MetricType::GAUGE,
+        power.map(|power| gauge(&uuid, power)),
+    );
+    add(
+        "nv_gpu_utilization",
+        "Share of the device that was busy",
+        MetricType::GAUGE,
+        status.utilization.map(|utilization| gauge(&uuid, utilization)),
+    );
+    add(
+        "nv_energy_consumption",
+        "Energy of the device since the server started, in joules",
+        MetricType::COUNTER,
+        Some(counter(&uuid, status.power.energy_joules.get())),
+    );
+    add(
+        "wattle_device_power_watts",
+        "Power of the device over the last tick",
+        MetricType::GAUGE,
+        power.map(|power| gauge(&known, power)),
+    );
+    add(
+        "wattle_device_energy_joules_total",
+        "Energy of the device since the server started",
+        MetricType::COUNTER,
+        Some(counter(&known, status.power.energy_joules.get())),
+    );
+    add(
+        "wattle_device_read_errors_total",
+        "Device readings that failed",
+        MetricType::COUNTER,
+        Some(counter(&id, status.device_read_errors as f64)),
+    );
+    add(
+        "wattle_power_cap_watts",
+        "The power cap in force",
+        MetricType::GAUGE,
+        status.power_cap_watts.filter(|cap| cap.get().is_finite()).map(|cap| gauge(&[], cap.get())),
+    );
+    add(
+        "wattle_cap_violation_seconds_total",
+        "Time in which power was over the cap",
+        MetricType::COUNTER,
+        Some(counter(&[], status.power.violation_seconds)),
+    );
+    add(
+        "wattle_cap_violation_joules_total",
+        "Energy above the cap",
+        MetricType::COUNTER,
+        Some(counter(&[], status.power.violation_joules.get())),
+    );
+    add(
+        "wattle_carbon_intensity_grams_per_kwh",
+        "Carbon intensity of the electricity, in gCO2e/kWh",
+        MetricType::GAUGE,
+        status.carbon_intensity_g_per_kwh.map(|intensity| gauge(&[], intensity.get())),
+    );
+    add(
+        "wattle_operational_emissions_grams_total",
+        "Emissions of the energy whose carbon intensity was known, in gCO2e",
+        MetricType::COUNTER,
+        status.ledger.carbon.map(|carbon| counter(&[], carbon.get())),
+    );
+    add(
+        "wattle_idle_energy_joules_total",
+        "Energy that no request asked for",
+        MetricType::COUNTER,
+        Some(counter(&known, status.ledger.idle.get())),
+    );
+    add(
+        "wattle_decide_seconds",
+        "How long the policy took to decide, last time",
+        MetricType::GAUGE,
+        status.decide_us.map(|us| gauge(&[("policy", status.policy.as_str())], us / 1e6)),
+    );
+    add(
+        "wattle_decision_errors_total",
+        "Decisions that could not be carried out",
+        MetricType::COUNTER,
+        Some(counter(&[], status.apply_errors as f64)),
+    );
+
+    let by_model: Vec<Metric> = status
+        .ledger
+        .by_model
+        .iter()
+        .map(|(model, totals)| {
+            let labels = [("model", model.as_str()), ("basis", basis.as_str())];
+            counter(&labels, totals.energy.get())
+        })
+        .collect();
+    let reasons: Vec<Metric> = control
+        .reasons()
+        .iter()
+        .map(|(reason, count)| counter(&[("reason", reason)], *count as f64))
+        .collect();
+    for (name, help, metrics) in [
+        ("wattle_model_energy_joules_total", "Energy attributed to the model", by_model),
+        ("wattle_decision_reasons_total", "How often the policy gave each reason", reasons),
+    ] {
+        if !metrics.is_empty() {
+            families.push(family(name, help, MetricType::COUNTER, metrics));
+        }
+    }
+    families
+}

@@ -1,0 +1,80 @@
+//! Triton's model configuration: `config.pbtxt` in, JSON out.
+
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use serde_json::Value;
+
+use crate::data_plane::proto::{DESCRIPTORS, ModelConfig};
+
+/// The description of the configuration message, for its text and JSON forms.
+fn descriptor() -> MessageDescriptor {
+    let pool =
+        DescriptorPool::decode(DESCRIPTORS).expect("the descriptors were compiled by our build script");
+    pool.get_message_by_name("inference.ModelConfig").expect("proto/model_config.proto defines it")
+}
+
+/// Reads the protobuf text form. The error names the line and what was found.
+pub fn parse_text(text: &str) -> Result<ModelConfig, String> {
+    let message = DynamicMessage::parse_text_format(descriptor(), text).map_err(|error| error.to_string())?;
+    message.transcode_to().map_err(|error| error.to_string())
+}
+
+/// Reads the JSON form, as a repository load request carries it. Unlike protobuf's own JSON, a number
+/// may stand as text (`"16"`): clients send it so.
+pub fn parse_json(text: &str) -> Result<ModelConfig, String> {
+    let mut from = serde_json::Deserializer::from_str(text);
+    let message = DynamicMessage::deserialize(descriptor(), &mut from).map_err(|error| error.to_string())?;
+    from.end().map_err(|error| error.to_string())?;
+    message.transcode_to().map_err(|error| error.to_string())
+}
+
+/// The JSON form that Triton's clients read: field names as in the .proto file, defaults included,
+/// 64-bit numbers as numbers.
+pub fn to_json(config: &ModelConfig) -> Value {
+    let message = DynamicMessage::decode(descriptor(), config.encode_to_vec().as_slice())
+        .expect("both sides come from one .proto file");
+    let options = SerializeOptions::new()
+        .use_proto_field_name(true)
+        .skip_default_fields(false)
+        .stringify_64_bit_integers(false);
+    message.serialize_with_options(serde_json::value::Serializer, &options).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        name: "resnet" platform: "onnxruntime_onnx" max_batch_size: 8
+        input [ { name: "data", data_type: TYPE_FP32, dims: [ 3, -1, -1 ] } ]
+        output { name: "prob" data_type: TYPE_FP32 dims: 1000 label_filename: "labels.txt" }
+        instance_group [ { count: 2 kind: KIND_CPU } ]
+        dynamic_batching { preferred_batch_size: [ 4, 8 ] max_queue_delay_microseconds: 100 }
+        parameters { key: "intra_op_thread_count" value { string_value: "2" } }
+    "#;
+
+    #[test]
+    fn reads_what_tritons_owners_write() {
+        let config = parse_text(TEXT).unwrap();
+        assert_eq!(config.max_batch_size, 8);
+        assert_eq!(config.input[0].dims, [3, -1, -1]);
+        assert_eq!(config.instance_group[0].count, 2);
+    }
+
+    #[test]
+    fn an_unknown_field_is_an_error_that_names_it() {
+        let error = parse_text("name: \"m\"\nmax_batchsize: 4").unwrap_err();
+        assert!(error.contains("max_batchsize"), "{error}");
+    }
+
+    #[test]
+    fn json_has_proto_names_and_plain_numbers() {
+        let json = to_json(&parse_text(TEXT).unwrap());
+        assert_eq!(json["max_batch_size"], 8);
+        assert_eq!(json["input"][0]["data_type"], "TYPE_FP32");
+        assert_eq!(json["input"][0]["dims"][1], -1);
+        assert_eq!(json["dynamic_batching"]["max_queue_delay_microseconds"], 100);
+        assert_eq!(parse_json(&json.to_string()).unwrap(), parse_text(TEXT).unwrap());
+        assert_eq!(parse_json(r#"{"max_batch_size": "16"}"#).unwrap().max_batch_size, 16);
+    }
+}

@@ -1,0 +1,364 @@
+//! The models that are served: read from a folder, loaded and unloaded while others serve.
+//!
+//! ```text
+//! <models>/<name>/model.toml          optional, Wattle's own
+//! <models>/<name>/config.pbtxt        optional, Triton's
+//! <models>/<name>/<version>/model.onnx
+//! ```
+//! The table of what is served is swapped whole, so that requests read it without a lock. A model that
+//! is replaced or unloaded answers what it was given before it goes.
+
+pub mod config;
+pub mod config_pbtxt;
+pub mod model_toml;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use arc_swap::ArcSwap;
+use wattle_core::id::ModelName;
+use wattle_core::knob::{ServingChange, SettingError};
+use wattle_runtime::runtime::{ModelSource, Runtime};
+
+use crate::executor::{Executor, Surroundings};
+use config::{Declared, ModelConfig};
+
+/// One version of a model, ready to serve.
+pub struct ServedModel {
+    /// Its name.
+    pub name: ModelName,
+    /// Its version.
+    pub version: u64,
+    /// What clients are told of it.
+    pub config: ModelConfig,
+    /// Runs it.
+    pub executor: Executor,
+}
+
+/// All versions of a model that are served; never empty.
+pub struct ModelEntry {
+    /// By version.
+    pub versions: BTreeMap<u64, Arc<ServedModel>>,
+}
+
+impl ModelEntry {
+    /// The highest version.
+    pub fn latest(&self) -> &Arc<ServedModel> {
+        self.versions.values().next_back().expect("an entry is made with at least one version")
+    }
+
+    /// Turns the knobs of every version.
+    pub fn turn(&self, change: &ServingChange) -> Result<(), SettingError> {
+        self.versions.values().try_for_each(|served| served.executor.turn(change).map(drop))
+    }
+}
+
+/// What is served now, by name.
+pub type Table = BTreeMap<ModelName, Arc<ModelEntry>>;
+
+/// One line of the repository's index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexLine {
+    /// Name of the model.
+    pub name: String,
+    /// Its version; empty when none was ever loaded.
+    pub version: String,
+    /// `READY`, `UNAVAILABLE` or empty.
+    pub state: &'static str,
+    /// Why it is not ready.
+    pub reason: String,
+}
+
+/// A model could not be found, loaded or unloaded.
+#[derive(Debug, thiserror::Error)]
+pub enum RepositoryError {
+    /// There is no such model.
+    #[error("Request for unknown model: '{name}' is not found; served now: {served}")]
+    UnknownModel {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        served: String,
+    },
+    /// There is no such version of the model.
+    #[error("Request for unknown model: '{name}' version {version} is not found; served versions: {served}")]
+    UnknownVersion {
+        /// The model asked for.
+        name: String,
+        /// The version asked for.
+        version: String,
+        /// The versions there are.
+        served: String,
+    },
+    /// The model could not be loaded; what was served before still is.
+    #[error("failed to load '{name}', {detail}")]
+    Load {
+        /// Which model.
+        name: String,
+        /// Why, with the file and what to do.
+        detail: String,
+    },
+    /// The folder could not be read.
+    #[error("failed to read the model repository {path}: {source}")]
+    Folder {
+        /// Which folder.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// The models of one folder.
+pub struct ModelRepository {
+    folder: PathBuf,
+    runtime: Arc<dyn Runtime>,
+    around: Surroundings,
+    cores: u32,
+    table: ArcSwap<Table>,
+    /// Why models that were asked for are not there. Also held while a model loads or unloads, so that
+    /// two at once don't undo each other.
+    unavailable: Mutex<BTreeMap<ModelName, String>>,
+}
+
+impl ModelRepository {
+    /// A repository of `folder` with nothing loaded.
+    pub fn open(
+        folder: &Path,
+        runtime: Arc<dyn Runtime>,
+        around: Surroundings,
+    ) -> Result<Self, RepositoryError> {
+        let repository = Self {
+            folder: folder.to_owned(),
+            runtime,
+            cores: around.budget.limit(),
+            around,
+            table: ArcSwap::default(),
+            unavailable: Mutex::default(),
+        };
+        repository.names()?;
+        Ok(repository)
+    }
+
+    /// What executes the models.
+    pub fn runtime(&self) -> &dyn Runtime {
+        self.runtime.as_ref()
+    }
+
+    /// What is served now.
+    pub fn table(&self) -> Arc<Table> {
+        self.table.load_full()
+    }
+
+    /// Loads every model of the folder. Those that fail are logged and listed in the index; the rest
+    /// serve. Returns the failures.
+    pub fn load_all(&self) -> Result<Vec<RepositoryError>, RepositoryError> {
+        let failures = self.names()?.iter().filter_map(|name| self.load(name, None).err()).collect();
+        Ok(failures)
+    }
+
+    /// The version asked for (empty: the latest) of a model that is served. Takes no lock.
+    pub fn find(&self, name: &str, version: &str) -> Result<Arc<ServedModel>, RepositoryError> {
+        let table = self.table.load();
+        let entry = table.get(name).ok_or_else(|| RepositoryError::UnknownModel {
+            name: name.to_owned(),
+            served: join(table.keys().map(ModelName::as_str)),
+        })?;
+        if version.is_empty() {
+            return Ok(Arc::clone(entry.latest()));
+        }
+        let found = version.parse::<u64>().ok().and_then(|version| entry.versions.get(&version));
+        found.cloned().ok_or_else(|| RepositoryError::UnknownVersion {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            served: join(entry.versions.keys().map(u64::to_string)),
+        })
+    }
+
+    /// Loads a model, or loads it anew. Blocks. What was served before serves until the new one is
+    /// ready, and goes on serving when it fails. `config`: Triton's JSON form, in place of the
+    /// model's own files.
+    pub fn load(&self, name: &str, config: Option<&str>) -> Result<(), RepositoryError> {
+        let mut unavailable = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        let started = self.around.clock.now();
+        match self.read(name, config) {
+            Ok(entry) => {
+                let latest = entry.latest();
+                tracing::info!(
+                    model = name,
+                    versions = ?entry.versions.keys().collect::<Vec<_>>(),
+                    runtime = self.runtime.name(),
+                    max_batch_size = latest.config.max_batch_size,
+                    instances = latest.config.setting.instances,
+                    load_ms = self.around.clock.now().saturating_since(started).as_millis() as u64,
+                    "model loaded"
+                );
+                unavailable.remove(name);
+                self.swap(name.into(), Some(Arc::new(entry)));
+                Ok(())
+            }
+            Err(detail) => {
+                tracing::error!(model = name, %detail, "model failed to load");
+                // A name that was never there leaves no trace in the index.
+                if self.folder.join(name).is_dir() {
+                    unavailable.insert(name.into(), detail.clone());
+                }
+                Err(RepositoryError::Load { name: name.to_owned(), detail })
+            }
+        }
+    }
+
+    /// Unloads a model. It takes no more requests; those it has are answered.
+    pub fn unload(&self, name: &str) -> Result<(), RepositoryError> {
+        let mut unavailable = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        self.find(name, "")?;
+        self.swap(name.into(), None);
+        unavailable.insert(name.into(), "unloaded".into());
+        tracing::info!(model = name, "model unloaded");
+        Ok(())
+    }
+
+    /// Every model of the folder and its state, by name.
+    pub fn index(&self) -> Result<Vec<IndexLine>, RepositoryError> {
+        let table = self.table();
+        let unavailable = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = Vec::new();
+        for name in self.names()? {
+            let reason = unavailable.get(name.as_str());
+            if let Some(entry) = table.get(name.as_str()) {
+                lines.extend(entry.versions.keys().map(|version| IndexLine {
+                    name: name.clone(),
+                    version: version.to_string(),
+                    state: "READY",
+                    // Still there although a later load failed.
+                    reason: reason.cloned().unwrap_or_default(),
+                }));
+            } else {
+                let state = if reason.is_some() { "UNAVAILABLE" } else { "" };
+                let (version, reason) = (String::new(), reason.cloned().unwrap_or_default());
+                lines.push(IndexLine { name, version, state, reason });
+            }
+        }
+        Ok(lines)
+    }
+
+    /// Unloads everything and waits until all that was accepted is answered. Blocks.
+    pub fn close(&self) {
+        let _held = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.swap(Arc::default());
+        for served in table.values().flat_map(|entry| entry.versions.values()) {
+            served.executor.close();
+        }
+    }
+
+    /// Puts `entry` in place of what is served under `name`, which drains by itself.
+    fn swap(&self, name: ModelName, entry: Option<Arc<ModelEntry>>) {
+        let mut table = Table::clone(&self.table.load());
+        let old = match entry {
+            Some(entry) => table.insert(name, entry),
+            None => table.remove(&name),
+        };
+        self.table.store(Arc::new(table));
+        if let Some(old) = old {
+            thread::spawn(move || old.versions.values().for_each(|served| served.executor.close()));
+        }
+    }
+
+    /// The folders that may hold a model, by name.
+    fn names(&self) -> Result<Vec<String>, RepositoryError> {
+        let failed = |source| RepositoryError::Folder { path: self.folder.display().to_string(), source };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.path().is_dir() && !name.starts_with('.') {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads a model's files and starts its versions. Errors name the file and what to do.
+    fn read(&self, name: &str, config: Option<&str>) -> Result<ModelEntry, String> {
+        let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
+        let folder = self.folder.join(name);
+        if !is_plain || !folder.is_dir() {
+            return Err(format!("no folder {name:?} in the model repository {}", self.folder.display()));
+        }
+        let declared = declared(&folder, config)?;
+        let there = versions(&folder)?;
+        let mut entry = ModelEntry { versions: BTreeMap::new() };
+        for version in config::wanted_versions(&declared, &there)? {
+            let path = folder.join(version.to_string()).join("model.onnx");
+            let source = ModelSource { name: name.into(), version, path: path.clone() };
+            let model = self.runtime.load(&source).map_err(|error| error.to_string())?;
+            let config = config::resolve(name, &declared, model.as_ref(), self.runtime.name(), self.cores)
+                .map_err(|detail| format!("{}: {detail}", folder.display()))?;
+            let executor =
+                Executor::start(name.into(), model, config.limits, config.setting, self.around.clone())
+                    .map_err(|error| error.to_string())?;
+            entry
+                .versions
+                .insert(version, Arc::new(ServedModel { name: name.into(), version, config, executor }));
+        }
+        if entry.versions.is_empty() {
+            return Err(format!(
+                "{}: the version policy names no version; found {there:?}",
+                folder.display()
+            ));
+        }
+        Ok(entry)
+    }
+}
+
+/// What the owner says of the model in `folder`.
+fn declared(folder: &Path, config: Option<&str>) -> Result<Declared, String> {
+    if let Some(json) = config {
+        let triton = config_pbtxt::parse_json(json)
+            .map_err(|error| format!("the config parameter of the load request: {error}"))?;
+        return Ok(Declared { triton: Some(triton), ..Declared::default() });
+    }
+    let read = |file: &str| match std::fs::read_to_string(folder.join(file)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("failed to read {}: {error}", folder.join(file).display())),
+    };
+    let toml = match read("model.toml")? {
+        Some(text) => toml::from_str(&text)
+            .map_err(|error| format!("{}: {error}", folder.join("model.toml").display()))?,
+        None => model_toml::ModelToml::default(),
+    };
+    let triton = match read("config.pbtxt")? {
+        Some(text) => Some(
+            config_pbtxt::parse_text(&text)
+                .map_err(|error| format!("{}: {error}", folder.join("config.pbtxt").display()))?,
+        ),
+        None => None,
+    };
+    Ok(Declared { triton, toml })
+}
+
+/// The versions in `folder`, ascending: folders named by a number with a `model.onnx` in them.
+fn versions(folder: &Path) -> Result<Vec<u64>, String> {
+    let entries =
+        std::fs::read_dir(folder).map_err(|error| format!("failed to read {}: {error}", folder.display()))?;
+    let mut found: Vec<u64> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|version: &u64| folder.join(version.to_string()).join("model.onnx").is_file())
+        .collect();
+    found.sort_unstable();
+    if found.is_empty() {
+        return Err(format!(
+            "no {}/<version>/model.onnx, where <version> is a number such as 1",
+            folder.display()
+        ));
+    }
+    Ok(found)
+}
+
+fn join<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {
+    let names: Vec<String> = names.map(|name| name.as_ref().to_owned()).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

@@ -1,0 +1,62 @@
+//! `model.toml`: what an owner says of a model. Every key is optional; unknown keys are errors.
+
+use serde::Deserialize;
+
+/// The file, as written.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelToml {
+    /// `onnx`, the only platform there is.
+    pub platform: Option<String>,
+    /// How requests are batched and queued.
+    pub batching: Batching,
+    /// How many instances run, on how many cores each.
+    pub instances: Instances,
+    /// Which versions are served: `latest = N`, `all = true` or `specific = [..]`; the latest one by
+    /// default.
+    pub versions: Versions,
+    /// The profile that policies use, beside this file.
+    pub profile: Option<String>,
+}
+
+/// `[batching]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batching {
+    /// Largest batch the model takes; 0: its inputs have no batch dimension.
+    pub max_batch_size: Option<u32>,
+    /// Batch limit at the start; the largest by default.
+    pub batch_size: Option<u32>,
+    /// How long a batch that isn't full waits, in microseconds; 0 by default.
+    pub max_queue_delay_us: Option<u64>,
+    /// Most requests that wait; 1024 by default.
+    pub max_queue_size: Option<u32>,
+    /// Deadline in the queue of requests that name none, in microseconds; none by default.
+    pub default_timeout_us: Option<u64>,
+    /// Highest priority number a request may name; 1 goes first. One level by default.
+    pub priority_levels: Option<u32>,
+    /// Priority of requests that name none; the middle level by default.
+    pub default_priority: Option<u32>,
+}
+
+/// `[instances]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Instances {
+    /// Instances at the start; as many as the server has compute threads, at most 8, by default.
+    pub count: Option<u32>,
+    /// Compute threads of each; 1 by default.
+    pub cores: Option<u32>,
+}
+
+/// `[versions]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Versions {
+    /// Serve so many of the latest.
+    pub latest: Option<u32>,
+    /// Serve all.
+    pub all: Option<bool>,
+    /// Serve these.
+    pub specific: Option<Vec<u64>>,
+}

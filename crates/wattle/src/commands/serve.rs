@@ -1,0 +1,346 @@
+//! `wattle serve`: flags and configuration file in, a running server out.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Deserialize;
+use wattle_core::policies::{PolicyOptions, build};
+use wattle_core::signal::{AfterEnd, Signal, Trace};
+use wattle_core::units::Watts;
+use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuRoots};
+use wattle_device::device::Device;
+use wattle_device::simulated::SimulatedDevice;
+use wattle_runtime::choice::RuntimeChoice;
+use wattle_runtime::runtime::Runtime;
+use wattle_runtime::simulated::SimulatedRuntime;
+use wattle_server::clock::Clock;
+use wattle_server::serve::{ServeConfig, Server};
+
+use crate::exit::ConfigError;
+use crate::profiles;
+use crate::runtimes::RuntimeArgs;
+
+/// Serve a model repository over the Open Inference Protocol v2, under a power cap
+///
+/// Examples:
+///   wattle serve --models models
+///   wattle serve --models models --policy batch-sizer --power-cap-watts 5.5
+///   wattle serve --models models --policy combination --power-cap-trace cap.csv
+///
+/// While it serves, the cap can be set by hand:
+///   curl -X PUT localhost:8002/wattle/v1/power-cap -d '{"power_cap_watts": 5.5}'
+#[derive(Args, Default)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ServeArgs {
+    /// The model repository: a folder of NAME/VERSION/model.onnx
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// A configuration file; flags given as well go first
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address of the HTTP and gRPC ports; 0.0.0.0 for all interfaces [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<IpAddr>,
+    /// HTTP port; 0 takes a free one [default: 8000]
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<u16>,
+    /// gRPC port; 0 takes a free one [default: 8001]
+    #[arg(long, value_name = "PORT")]
+    grpc_port: Option<u16>,
+    /// Address of the port of metrics, admin API and dashboard; it has no access control [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_host: Option<IpAddr>,
+    /// Port of metrics, admin API and dashboard; 0 takes a free one [default: 8002]
+    #[arg(long, value_name = "PORT")]
+    metrics_port: Option<u16>,
+    /// Server name in the metadata [default: wattle]
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
+    /// Largest request body, before and after decompression [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    max_request_bytes: Option<usize>,
+    /// Compute threads of all models together [default: one a core]
+    #[arg(long, value_name = "N")]
+    cores: Option<u32>,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
+    /// The device that is metered and turned: cpu or simulated (made of the models' profiles) [default: cpu]
+    #[arg(long, value_name = "NAME")]
+    device: Option<DeviceKind>,
+    /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, multi-tenant, batching or
+    /// combination [default: fixed]
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// The profile of a model, in place of its profile.csv
+    #[arg(long, value_name = "MODEL=FILE", value_parser = model_and_file)]
+    profile: Vec<(String, PathBuf)>,
+    /// A constant power cap
+    #[arg(long, value_name = "WATTS", conflicts_with = "power_cap_trace")]
+    power_cap_watts: Option<f64>,
+    /// A power cap over time: CSV with the columns `seconds` (since the server started) and
+    /// `power_cap_watts`; it starts again at its end
+    #[arg(long, value_name = "FILE")]
+    power_cap_trace: Option<PathBuf>,
+    /// A constant carbon intensity
+    #[arg(long, value_name = "G_PER_KWH", conflicts_with = "carbon_trace")]
+    carbon_intensity: Option<f64>,
+    /// Carbon intensity over time: CSV with the columns `seconds` and `carbon_intensity_g_per_kwh`; it
+    /// starts again at its end
+    #[arg(long, value_name = "FILE")]
+    carbon_trace: Option<PathBuf>,
+    /// Power of the CPU with nothing to do, where it can't be measured [default: 0.74 a core]
+    #[arg(long, value_name = "WATTS", requires = "cpu_full_watts")]
+    cpu_idle_watts: Option<f64>,
+    /// Power of the CPU with all cores busy, where it can't be measured [default: 3.5 a core]
+    #[arg(long, value_name = "WATTS", requires = "cpu_idle_watts")]
+    cpu_full_watts: Option<f64>,
+    /// Length of a fast tick of the control loop, in milliseconds [default: 100]
+    #[arg(long, value_name = "MS")]
+    tick_ms: Option<u64>,
+    /// The ledger's file [default: wattle-ledger.sqlite in the current folder]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_ledger")]
+    ledger: Option<PathBuf>,
+    /// Keep no ledger
+    #[arg(long)]
+    no_ledger: bool,
+}
+
+/// Which device is metered and turned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DeviceKind {
+    /// This machine's CPU.
+    Cpu,
+    /// One that isn't there, played from profiles.
+    Simulated,
+}
+
+/// The configuration file: the same names as the flags.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct ServeFile {
+    models: Option<PathBuf>,
+    host: Option<IpAddr>,
+    http_port: Option<u16>,
+    grpc_port: Option<u16>,
+    admin_host: Option<IpAddr>,
+    metrics_port: Option<u16>,
+    server_name: Option<String>,
+    max_request_bytes: Option<usize>,
+    cores: Option<u32>,
+    runtime: Option<String>,
+    ort_lib: Option<PathBuf>,
+    execution_providers: Option<Vec<String>>,
+    device: Option<DeviceKind>,
+    policy: Option<String>,
+    power_cap_watts: Option<f64>,
+    power_cap_trace: Option<PathBuf>,
+    carbon_intensity: Option<f64>,
+    carbon_trace: Option<PathBuf>,
+    cpu_idle_watts: Option<f64>,
+    cpu_full_watts: Option<f64>,
+    tick_ms: Option<u64>,
+    ledger: Option<PathBuf>,
+    no_ledger: Option<bool>,
+    /// Options of the policies.
+    batch_sizer: wattle_core::policies::batch_sizer::BatchSizerOptions,
+    /// Options of multi-tenant, batching and combination.
+    best_under_cap: wattle_core::policies::best_under_cap::BestUnderCapOptions,
+}
+
+fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
+    let (model, file) = text.split_once('=').ok_or("expected MODEL=FILE")?;
+    Ok((model.to_owned(), file.into()))
+}
+
+/// Runs the command until it is told to stop.
+pub(crate) fn run(args: ServeArgs) -> Result<()> {
+    let file = match &args.config {
+        None => ServeFile::default(),
+        Some(path) => read_file(path)?,
+    };
+    let cores = args.cores.or(file.cores).unwrap_or_else(available_cores);
+    if cores == 0 {
+        return Err(anyhow::anyhow!("cores is 0, expected at least 1")).context(ConfigError);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let config = configure(args, file, cores)?;
+    let ledger = config.ledger.clone();
+    runtime.block_on(async {
+        // Before anything else: a signal that comes while models load is not to be lost.
+        let stop = stop_signal()?;
+        let server = Server::start(config).await.context("the server did not start")?;
+        let at = server.addresses();
+        tracing::info!(
+            http = %at.http, grpc = %at.grpc, admin = %at.admin, ledger = ?ledger,
+            policy = server.control().status().policy, "ready"
+        );
+        announce(&server);
+        stop.await;
+        tracing::info!("stopping: answering what was accepted");
+        server.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// Tells people where things are; programs read the log.
+#[expect(clippy::print_stdout, reason = "this is the command's answer")]
+fn announce(server: &Server) {
+    let at = server.addresses();
+    println!("serving {} models over the Open Inference Protocol v2", server.repository().table().len());
+    println!("  http       http://{}", at.http);
+    println!("  grpc       {}", at.grpc);
+    println!("  metrics    http://{}/metrics", at.admin);
+    println!("  dashboard  http://{}/", at.admin);
+}
+
+/// One compute thread a core, as far as this process may use them.
+pub(crate) fn available_cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
+}
+
+/// Ends when the process is told to stop.
+pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn read_file(path: &Path) -> Result<ServeFile> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))
+        .context(ConfigError)?;
+    toml::from_str(&text).with_context(|| path.display().to_string()).context(ConfigError)
+}
+
+fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig> {
+    let Some(models) = args.models.or(file.models) else {
+        bail!(anyhow::anyhow!("no model repository is named, expected --models DIR").context(ConfigError));
+    };
+    let mut runtime_args = args.runtime;
+    if runtime_args.runtime.is_none() {
+        runtime_args.runtime = file.runtime.map(|name| name.parse()).transpose().context(ConfigError)?;
+    }
+    runtime_args.ort_lib = runtime_args.ort_lib.or(file.ort_lib);
+    if runtime_args.execution_providers.is_empty() {
+        let named = file.execution_providers.unwrap_or_default();
+        runtime_args.execution_providers =
+            named.iter().map(|name| name.parse()).collect::<Result<_, _>>().context(ConfigError)?;
+    }
+    let profiles = profiles::read_all(&models, &args.profile)?;
+    let clock = Clock::start();
+    let budget = CoreBudget::new(cores);
+    let estimate =
+        estimate(args.cpu_idle_watts.or(file.cpu_idle_watts), args.cpu_full_watts.or(file.cpu_full_watts))?;
+
+    let kind = args.device.or(file.device).unwrap_or(DeviceKind::Cpu);
+    let (device, simulated): (Box<dyn Device>, Option<Arc<dyn Runtime>>) = match kind {
+        DeviceKind::Cpu => {
+            let device = CpuDevice::new("cpu".into(), &CpuRoots::default(), estimate, Arc::clone(&budget))?;
+            (Box::new(device), None)
+        }
+        DeviceKind::Simulated => {
+            if profiles.is_empty() {
+                bail!(anyhow::anyhow!(
+                    "a simulated device is made of profiles, and no model of {} has a profile.csv; name one with --profile MODEL=FILE",
+                    models.display()
+                )
+                .context(ConfigError));
+            }
+            let (device, load) = SimulatedDevice::new("simulated".into(), &profiles).context(ConfigError)?;
+            runtime_args.runtime.get_or_insert(RuntimeChoice::Simulated);
+            let runtime = SimulatedRuntime::new(load, move || clock.now());
+            (Box::new(device), Some(Arc::new(runtime)))
+        }
+    };
+    let (runtime, why) = runtime_args.choose(simulated)?;
+    tracing::info!(runtime = runtime.describe(), why, "runtime chosen");
+
+    let policy_name = args.policy.or(file.policy).unwrap_or_else(|| "fixed".into());
+    let needs_profiles = matches!(policy_name.as_str(), "multi-tenant" | "batching" | "combination");
+    if needs_profiles && profiles.is_empty() {
+        tracing::warn!(
+            policy = policy_name,
+            "no model has a profile.csv: this policy will leave every knob alone"
+        );
+    }
+    let options =
+        PolicyOptions { batch_sizer: file.batch_sizer, best_under_cap: file.best_under_cap, profiles };
+    let policy = build(&policy_name, &options).context(ConfigError)?;
+    let power_cap = signal(
+        args.power_cap_watts.or(file.power_cap_watts),
+        args.power_cap_trace.or(file.power_cap_trace).as_deref(),
+        "power_cap_watts",
+    )?;
+    let carbon_intensity = signal(
+        args.carbon_intensity.or(file.carbon_intensity),
+        args.carbon_trace.or(file.carbon_trace).as_deref(),
+        "carbon_intensity_g_per_kwh",
+    )?;
+    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let keeps_ledger = !(args.no_ledger || file.no_ledger.unwrap_or(false));
+    let ledger = args.ledger.or(file.ledger).unwrap_or_else(|| "wattle-ledger.sqlite".into());
+    let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
+    if tick.is_zero() {
+        bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
+    }
+    Ok(ServeConfig {
+        clock,
+        models,
+        host: args.host.or(file.host).unwrap_or(localhost),
+        http_port: args.http_port.or(file.http_port).unwrap_or(8000),
+        grpc_port: args.grpc_port.or(file.grpc_port).unwrap_or(8001),
+        admin_host: args.admin_host.or(file.admin_host).unwrap_or(localhost),
+        metrics_port: args.metrics_port.or(file.metrics_port).unwrap_or(8002),
+        server_name: args.server_name.or(file.server_name).unwrap_or_else(|| "wattle".into()),
+        max_request_bytes: args.max_request_bytes.or(file.max_request_bytes).unwrap_or(64 << 20),
+        runtime,
+        budget,
+        device,
+        policy,
+        power_cap: power_cap.map(|(signal, _)| signal),
+        carbon_intensity,
+        tick,
+        ledger: keeps_ledger.then_some(ledger),
+    })
+}
+
+fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstimate>> {
+    match (idle, full) {
+        (None, None) => Ok(None),
+        (Some(idle), Some(full)) => {
+            let estimate = CpuPowerEstimate::new(Watts::new(idle), Watts::new(full), "as configured");
+            Ok(Some(estimate.context(ConfigError)?))
+        }
+        _ => Err(anyhow::anyhow!("cpu_idle_watts and cpu_full_watts go together: expected both or neither"))
+            .context(ConfigError),
+    }
+}
+
+/// A constant or a trace, and where it is from.
+fn signal(constant: Option<f64>, trace: Option<&Path>, column: &str) -> Result<Option<(Signal, String)>> {
+    if let Some(value) = constant {
+        if !value.is_finite() || value < 0.0 {
+            return Err(anyhow::anyhow!("{column} is {value}, expected 0 or more")).context(ConfigError);
+        }
+        return Ok(Some((Signal::Constant(value), "assumed: a constant from the configuration".into())));
+    }
+    let Some(path) = trace else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))
+        .context(ConfigError)?;
+    let trace =
+        Trace::parse(&text, &path.display().to_string(), column, AfterEnd::Repeat).context(ConfigError)?;
+    Ok(Some((Signal::Trace(trace), format!("assumed: the trace {}", path.display()))))
+}

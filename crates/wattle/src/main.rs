@@ -1,0 +1,40 @@
+//! The command line of Wattle: an inference server that follows the power there is.
+
+mod commands;
+mod exit;
+mod logging;
+mod profiles;
+mod runtimes;
+
+use clap::{Parser, Subcommand};
+
+/// Answers are made on one thread and freed on another: this allocator is made for that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// An inference server that follows the power there is.
+#[derive(Parser)]
+#[command(name = "wattle", version, arg_required_else_help = true, after_help = exit::HELP)]
+struct Cli {
+    #[command(flatten)]
+    logging: logging::LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(commands::serve::ServeArgs),
+    Runtimes(commands::runtimes::RuntimesArgs),
+}
+
+fn main() -> std::process::ExitCode {
+    // First of all: the environment can't be changed once there are threads.
+    wattle_runtime::onnxruntime::disable_telemetry();
+    let cli = Cli::parse();
+    let started = logging::start(&cli.logging);
+    exit::code_of(started.and_then(|()| match cli.command {
+        Command::Serve(args) => commands::serve::run(args),
+        Command::Runtimes(args) => commands::runtimes::run(&args),
+    }))
+}
