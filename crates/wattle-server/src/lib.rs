@@ -13,4 +13,5 @@ pub mod ledger_store;
 pub mod meter;
 pub mod metrics;
 pub mod model_repository;
+pub mod quick_profile;
 pub mod serve;

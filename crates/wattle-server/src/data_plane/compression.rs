@@ -60,18 +60,54 @@ pub fn accepted(headers: &HeaderMap) -> Option<&'static str> {
 
 /// `slices` as one compressed body.
 pub fn compress(encoding: &str, slices: &[Bytes]) -> std::io::Result<Bytes> {
+    fn write_into(mut to: impl Write, slices: &[Bytes]) -> std::io::Result<()> {
+        slices.iter().try_for_each(|slice| to.write_all(slice))
+    }
     // The fastest level: the client asked to save its network, not our cores.
     let level = Compression::fast();
-    let whole = |mut to: Box<dyn FnMut(&[u8]) -> std::io::Result<()> + '_>| {
-        slices.iter().try_for_each(|slice| to(slice))
-    };
     if encoding == "gzip" {
         let mut to = GzEncoder::new(Vec::new(), level);
-        whole(Box::new(|slice| to.write_all(slice)))?;
+        write_into(&mut to, slices)?;
         Ok(to.finish()?.into())
     } else {
         let mut to = ZlibEncoder::new(Vec::new(), level);
-        whole(Box::new(|slice| to.write_all(slice)))?;
+        write_into(&mut to, slices)?;
         Ok(to.finish()?.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn headers(name: axum::http::HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[test]
+    fn what_is_compressed_comes_back_and_never_larger_than_the_limit() {
+        let body = Bytes::from(vec![7_u8; 10_000]);
+        for encoding in ["gzip", "deflate"] {
+            let slices = [body.slice(..3), body.slice(3..)];
+            let compressed = compress(encoding, &slices).unwrap();
+            assert!(compressed.len() < 200);
+            let headers = headers(CONTENT_ENCODING, encoding);
+            assert_eq!(decompress(&headers, compressed.clone(), 10_000).unwrap(), body);
+            let error = decompress(&headers, compressed, 9_999).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::TooLarge);
+        }
+        let error = decompress(&headers(CONTENT_ENCODING, "br"), body, 10).unwrap_err();
+        assert!(error.text.contains("expected gzip or deflate"), "{error}");
+    }
+
+    #[test]
+    fn an_encoding_is_given_only_to_those_who_take_it() {
+        let check = |value, expected| assert_eq!(accepted(&headers(ACCEPT_ENCODING, value)), expected, "{value}");
+        check("gzip, deflate", Some("gzip"));
+        check("br;q=1.0, deflate;q=0.5", Some("deflate"));
+        check("gzip;q=0, deflate", Some("deflate"));
+        check("identity", None);
+        assert_eq!(accepted(&HeaderMap::new()), None);
     }
 }

@@ -161,11 +161,11 @@ impl GrpcInferenceService for Service {
 }
 
 async fn infer_one(plane: &DataPlane, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
-    let model = plane.repository.find(&request.model_name, &request.model_version)?;
-    let id = request.id.clone();
+    let mut model = plane.repository.find(&request.model_name, &request.model_version)?;
+    let (id, version) = (request.id.clone(), request.model_version.clone());
     let request = read_request(request)?;
     let wants_energy = request.options.wants_energy;
-    let answer = infer::infer(plane.clock, &model, request).await?;
+    let answer = infer::infer(plane, &mut model, &version, request).await?;
     let parameters = if wants_energy {
         let parameters = super::energy_parameters(plane, answer.energy);
         parameters.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
@@ -182,6 +182,10 @@ fn read_request(request: ModelInferRequest) -> Result<InferRequest, ApiError> {
         refuse_unsupported(&output.name, &output.parameters)?;
         outputs.push(output.name);
     }
+    // Before the count of raw contents: inputs in shared memory have none.
+    for input in &request.inputs {
+        refuse_unsupported(&input.name, &input.parameters)?;
+    }
     let is_raw = !request.raw_input_contents.is_empty();
     if is_raw && request.raw_input_contents.len() != request.inputs.len() {
         return Err(ApiError::invalid(format!(
@@ -193,7 +197,6 @@ fn read_request(request: ModelInferRequest) -> Result<InferRequest, ApiError> {
     let mut raw = request.raw_input_contents.into_iter();
     let mut inputs = Vec::with_capacity(request.inputs.len());
     for input in request.inputs {
-        refuse_unsupported(&input.name, &input.parameters)?;
         let Some(datatype) = Datatype::from_name(&input.datatype) else {
             return Err(ApiError::invalid(format!(
                 "input '{}' has datatype '{}', expected one of the protocol's, such as FP32",

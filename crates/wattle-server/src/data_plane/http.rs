@@ -136,8 +136,8 @@ struct IndexBody {
     ready: bool,
 }
 
-async fn repository_index(State(plane): State<Arc<DataPlane>>, body: Bytes) -> Result<Response, ApiError> {
-    let body: IndexBody = read_optional_json(&body)?;
+async fn repository_index(State(plane): State<Arc<DataPlane>>, body: Body) -> Result<Response, ApiError> {
+    let body: IndexBody = read_optional_json(&read_body(body, plane.max_request_bytes).await?)?;
     let lines = plane.repository.index()?;
     let lines = lines.iter().filter(|line| !body.ready || line.state == "READY").map(|line| {
         let mut entry = json!({ "name": line.name });
@@ -162,9 +162,9 @@ struct ControlBody {
 async fn repository_load(
     State(plane): State<Arc<DataPlane>>,
     Path(path): Path<ModelPath>,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, ApiError> {
-    let body: ControlBody = read_optional_json(&body)?;
+    let body: ControlBody = read_optional_json(&read_body(body, plane.max_request_bytes).await?)?;
     let mut config = None;
     for (key, value) in body.parameters {
         match (key.as_str(), value) {
@@ -202,7 +202,7 @@ async fn model_infer(
     Path(path): Path<ModelPath>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let model = plane.repository.find(&path.model, &path.version)?;
+    let mut model = plane.repository.find(&path.model, &path.version)?;
     let (head, body) = request.into_parts();
     let limit = plane.max_request_bytes;
     let body = read_body(body, limit).await?;
@@ -212,7 +212,7 @@ async fn model_infer(
         length => oip::read_request(&body, length)?,
     };
     let wants_energy = request.options.wants_energy;
-    let answer = infer::infer(plane.clock, &model, request).await?;
+    let answer = infer::infer(&plane, &mut model, &path.version, request).await?;
     let mut parameters = Map::new();
     if wants_energy {
         parameters.extend(

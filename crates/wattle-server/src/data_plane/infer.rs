@@ -8,9 +8,9 @@ use std::time::Duration;
 use wattle_core::units::Joules;
 use wattle_runtime::tensor::{Tensor, TensorSpec};
 
+use super::DataPlane;
 use super::error::{ApiError, ErrorKind};
-use crate::clock::Clock;
-use crate::executor::Submission;
+use crate::executor::{ExecuteError, Submission};
 use crate::model_repository::ServedModel;
 
 /// A request, as either front end reads it.
@@ -44,27 +44,43 @@ pub struct InferAnswer {
     pub energy: Option<Joules>,
 }
 
-/// Runs `request` on `model`.
+/// Runs `request` on `model`, which was found for `version` (empty: the latest). Where that has been
+/// replaced since, its successor takes the request and stands in `model` afterwards.
 pub async fn infer(
-    clock: Clock,
-    model: &Arc<ServedModel>,
-    request: InferRequest,
+    plane: &DataPlane,
+    model: &mut Arc<ServedModel>,
+    version: &str,
+    mut request: InferRequest,
 ) -> Result<InferAnswer, ApiError> {
-    let (inputs, rows) = check_inputs(model, request.inputs)?;
-    let picks = check_outputs(model, &request.outputs)?;
-    let priority = check_priority(model, request.options.priority)?;
-    let own = request.options.timeout.filter(|_| model.config.allow_timeout_override);
-    let timeout = own.or(model.config.default_timeout);
-    let deadline = timeout.map(|timeout| clock.now() + timeout);
-    // A request without rows would vanish in a batch: it runs alone.
-    let group = (rows > 0).then(|| group_of(&inputs, model.config.max_batch_size));
-    let submission = Submission { inputs, rows, group, priority, deadline };
-    let mut receiver = model.executor.submit(submission)?;
+    let (mut receiver, deadline, picks) = loop {
+        let (inputs, rows) = check_inputs(model, request.inputs)?;
+        // For a successor: only names and shapes are copied, as tensors share their bytes.
+        request.inputs = inputs.clone();
+        let picks = check_outputs(model, &request.outputs)?;
+        let priority = check_priority(model, request.options.priority)?;
+        let own = request.options.timeout.filter(|_| model.config.allow_timeout_override);
+        let timeout = own.or(model.config.default_timeout);
+        let deadline = timeout.map(|timeout| plane.clock.now() + timeout);
+        // A request without rows would vanish in a batch: it runs alone.
+        let group = (rows > 0).then(|| group_of(&inputs, model.config.max_batch_size));
+        let submission = Submission { inputs, rows, group, priority, deadline };
+        match model.executor.submit(submission) {
+            Ok(receiver) => break (receiver, deadline, picks),
+            Err(error @ ExecuteError::Closing { .. }) => {
+                let successor = plane.repository.find(model.name.as_str(), version)?;
+                if Arc::ptr_eq(&successor, model) {
+                    return Err(error.into());
+                }
+                *model = successor;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
     let lost = || ApiError::new(ErrorKind::Internal, format!("model '{}' lost the request", model.name));
     let answer = match deadline {
         None => receiver.await,
         // The queue looks at deadlines only when it forms a batch, so the one who waits wakes it.
-        Some(deadline) => match tokio::time::timeout(clock.until(deadline), &mut receiver).await {
+        Some(deadline) => match tokio::time::timeout(plane.clock.until(deadline), &mut receiver).await {
             Ok(answer) => answer,
             Err(_) => {
                 model.executor.answer_expired();
@@ -93,10 +109,11 @@ fn check_inputs(model: &ServedModel, mut given: Vec<Tensor>) -> Result<(Vec<Tens
             describe(&config.inputs)
         )));
     }
-    let mut inputs = Vec::with_capacity(given.len());
+    let mut inputs: Vec<Tensor> = Vec::with_capacity(given.len());
     for spec in &config.inputs {
         let Some(at) = given.iter().position(|tensor| tensor.name == spec.name) else {
-            let names: Vec<&str> = given.iter().map(|tensor| tensor.name.as_str()).collect();
+            // Those taken already are named too: the request had them all.
+            let names: Vec<&str> = inputs.iter().chain(&given).map(|tensor| tensor.name.as_str()).collect();
             return Err(ApiError::invalid(format!(
                 "input '{}' is missing for model '{}'; got {}; expected {}",
                 spec.name,
@@ -206,4 +223,135 @@ fn group_of(inputs: &[Tensor], max_batch_size: u32) -> u64 {
 fn describe(specs: &[TensorSpec]) -> String {
     let each = specs.iter().map(|spec| format!("'{}' {} {:?}", spec.name, spec.datatype, spec.shape));
     each.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use wattle_device::cpu::CoreBudget;
+    use wattle_runtime::runtime::{Instance, LoadedModel, ModelSource, Runtime, RuntimeError};
+    use wattle_runtime::tensor::{BatchInput, Datatype};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::control_loop::Waker;
+    use crate::executor::Surroundings;
+    use crate::meter::EnergyRate;
+    use crate::model_repository::ModelRepository;
+
+    /// Answers with its inputs: `a` and `b`, one UINT8 a row.
+    #[derive(Clone)]
+    struct Echo(Vec<TensorSpec>);
+
+    impl Runtime for Echo {
+        fn name(&self) -> &'static str {
+            "echo"
+        }
+
+        fn describe(&self) -> String {
+            "echo".into()
+        }
+
+        fn load(&self, _: &ModelSource) -> Result<Arc<dyn LoadedModel>, RuntimeError> {
+            Ok(Arc::new(self.clone()))
+        }
+    }
+
+    impl LoadedModel for Echo {
+        fn inputs(&self) -> &[TensorSpec] {
+            &self.0
+        }
+
+        fn outputs(&self) -> &[TensorSpec] {
+            &self.0
+        }
+
+        fn instance(&self) -> Result<Box<dyn Instance>, RuntimeError> {
+            Ok(Box::new(self.clone()))
+        }
+    }
+
+    impl Instance for Echo {
+        fn infer(&mut self, inputs: Vec<BatchInput>, _: u32) -> Result<Vec<Tensor>, RuntimeError> {
+            let echo = |input: BatchInput| {
+                let data = input.parts.concat();
+                Tensor {
+                    name: input.name,
+                    datatype: input.datatype,
+                    shape: vec![data.len()],
+                    data: data.into(),
+                }
+            };
+            Ok(inputs.into_iter().map(echo).collect())
+        }
+    }
+
+    /// A data plane that serves the model `echo`, and the folder it is in.
+    fn plane() -> (DataPlane, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("echo/1")).unwrap();
+        std::fs::write(folder.path().join("echo/1/model.onnx"), "").unwrap();
+        let spec = |name: &str| TensorSpec { name: name.into(), datatype: Datatype::Uint8, shape: vec![-1] };
+        let clock = Clock::start();
+        let around = Surroundings {
+            clock,
+            budget: CoreBudget::new(1),
+            energy_rate: Arc::new(EnergyRate::unknown()),
+            waker: Arc::new(Waker::default()),
+        };
+        let runtime = Arc::new(Echo(vec![spec("a"), spec("b")]));
+        let repository = Arc::new(ModelRepository::open(folder.path(), runtime, around).unwrap());
+        repository.load("echo", None).unwrap();
+        let plane = DataPlane {
+            clock,
+            repository,
+            name: "test".into(),
+            version: "0",
+            is_ready: AtomicBool::new(true),
+            max_request_bytes: 1000,
+            power_source: String::new(),
+        };
+        (plane, folder)
+    }
+
+    fn request(names: [&str; 2]) -> InferRequest {
+        let input = |name: &str| Tensor {
+            name: name.into(),
+            datatype: Datatype::Uint8,
+            shape: vec![1],
+            data: vec![name.as_bytes()[0]].into(),
+        };
+        InferRequest { inputs: names.map(input).into(), ..InferRequest::default() }
+    }
+
+    #[tokio::test]
+    async fn a_request_found_a_model_that_is_replaced_since_and_its_successor_answers() {
+        let (plane, _folder) = plane();
+        let old = plane.repository.find("echo", "").unwrap();
+        plane.repository.load("echo", None).unwrap();
+        old.executor.close();
+        let mut model = Arc::clone(&old);
+        let answer = infer(&plane, &mut model, "", request(["b", "a"])).await.unwrap();
+        assert_eq!(answer.outputs.iter().map(|output| &output.data[..]).collect::<Vec<_>>(), [b"a", b"b"]);
+        assert!(!Arc::ptr_eq(&model, &old));
+    }
+
+    #[tokio::test]
+    async fn a_request_found_a_model_that_is_unloaded_since_and_is_told_so() {
+        let (plane, _folder) = plane();
+        let mut model = plane.repository.find("echo", "").unwrap();
+        plane.repository.unload("echo").unwrap();
+        model.executor.close();
+        let error = infer(&plane, &mut model, "", request(["a", "b"])).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn a_missing_input_is_told_with_all_that_were_given() {
+        let (plane, _folder) = plane();
+        let mut model = plane.repository.find("echo", "").unwrap();
+        let error = infer(&plane, &mut model, "", request(["a", "c"])).await.unwrap_err();
+        assert!(error.text.contains("input 'b' is missing for model 'echo'; got a, c;"), "{error}");
+    }
 }

@@ -201,8 +201,8 @@ mod tests {
             (Datatype::Int64, "[-9223372036854775808]"),
             (Datatype::Fp16, "[0.5,-2.0]"),
             (Datatype::Bf16, "[0.5,-2.0]"),
-            (Datatype::Fp32, "[0.1,1e30]"),
-            (Datatype::Fp64, "[0.1,1e300]"),
+            (Datatype::Fp32, "[0.1,1e+30]"),
+            (Datatype::Fp64, "[0.1,1e+300]"),
             (Datatype::Bytes, r#"["","héllo"]"#),
             (Datatype::Fp32, "[]"),
         ] {

@@ -13,10 +13,43 @@ fn descriptor() -> MessageDescriptor {
     pool.get_message_by_name("inference.ModelConfig").expect("proto/model_config.proto defines it")
 }
 
-/// Reads the protobuf text form. The error names the line and what was found.
+/// Reads the protobuf text form. The error says what was found and what was expected.
 pub fn parse_text(text: &str) -> Result<ModelConfig, String> {
-    let message = DynamicMessage::parse_text_format(descriptor(), text).map_err(|error| error.to_string())?;
+    let message = DynamicMessage::parse_text_format(descriptor(), &with_colons_before_lists(text))
+        .map_err(|error| error.to_string())?;
     message.transcode_to().map_err(|error| error.to_string())
+}
+
+/// Puts in the colon that the text format lets one leave out before a list of messages
+/// (`input [ { ... } ]`, as most owners write it) and that the parser asks for.
+fn with_colons_before_lists(text: &str) -> String {
+    let mut colons = String::with_capacity(text.len() + 16);
+    let (mut quote, mut is_escaped, mut is_comment) = (None, false, false);
+    // The last character that says anything, outside of text and comments.
+    let mut last = ' ';
+    for character in text.chars() {
+        match quote {
+            Some(_) if is_escaped => is_escaped = false,
+            Some(_) if character == '\\' => is_escaped = true,
+            Some(end) if character == end => quote = None,
+            Some(_) => {}
+            None if is_comment => is_comment = character != '\n',
+            None => match character {
+                '#' => is_comment = true,
+                '"' | '\'' => (quote, last) = (Some(character), character),
+                '[' => {
+                    if last.is_alphanumeric() || last == '_' {
+                        colons.push(':');
+                    }
+                    last = character;
+                }
+                _ if !character.is_whitespace() => last = character,
+                _ => {}
+            },
+        }
+        colons.push(character);
+    }
+    colons
 }
 
 /// Reads the JSON form, as a repository load request carries it. Unlike protobuf's own JSON, a number
@@ -59,6 +92,14 @@ mod tests {
         assert_eq!(config.max_batch_size, 8);
         assert_eq!(config.input[0].dims, [3, -1, -1]);
         assert_eq!(config.instance_group[0].count, 2);
+    }
+
+    #[test]
+    fn a_list_of_messages_needs_no_colon_and_text_is_left_alone() {
+        let check = |text: &str, expected: &str| assert_eq!(with_colons_before_lists(text), expected);
+        check("input [ { dims: [1] } ]", "input :[ { dims: [1] } ]");
+        check("input[\n{}]", "input:[\n{}]");
+        check(r#"name: "a\"b [" # c [ d"#, r#"name: "a\"b [" # c [ d"#);
     }
 
     #[test]

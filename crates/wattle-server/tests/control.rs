@@ -1,0 +1,192 @@
+//! What the control loop promises: a violation is acted on within one fast tick, a new cap too, and
+//! the policy decides fast. On a simulated device, so that power is exactly what a profile says.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wattle_core::id::ModelName;
+use wattle_core::policies::{PolicyOptions, build};
+use wattle_core::profile::Profile;
+use wattle_core::signal::Signal;
+use wattle_device::cpu::CoreBudget;
+use wattle_device::simulated::SimulatedDevice;
+use wattle_runtime::simulated::SimulatedRuntime;
+use wattle_runtime::tensor::{Datatype, Tensor};
+use wattle_server::clock::Clock;
+use wattle_server::control_loop::CapOverride;
+use wattle_server::executor::Submission;
+use wattle_server::serve::{ServeConfig, Server};
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// Power grows with the batch size: 60 W at 1, 200 W at 16; idle 50 W.
+const PROFILE: &str = "\
+# wattle_profile = 1
+# model = \"digits-xs\"
+# device = \"made up\"
+# runtime = \"made up\"
+# idle_power_watts = 50.0
+# power_source = \"made up for a test\"
+batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,power_watts_max,basis,power_basis,samples
+1,1,250,4,60,60,modelled,modelled,1
+2,1,400,5,80,80,modelled,modelled,1
+4,1,667,6,110,110,modelled,modelled,1
+8,1,1000,8,150,150,modelled,modelled,1
+16,1,1600,10,200,200,modelled,modelled,1
+";
+
+async fn start(policy: &str, cap_watts: f64) -> Server {
+    let clock = Clock::start();
+    let profile = Profile::parse(PROFILE, "a test").unwrap();
+    let profiles = BTreeMap::from([(ModelName::from("digits-xs"), profile)]);
+    let (device, load) = SimulatedDevice::new("simulated".into(), &profiles).unwrap();
+    let models = tempfile::tempdir().unwrap().keep();
+    std::fs::create_dir_all(models.join("digits-xs/1")).unwrap();
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits-xs/1/model.onnx");
+    std::fs::copy(bundled, models.join("digits-xs/1/model.onnx")).unwrap();
+    let toml = "[batching]\nmax_batch_size = 16\nbatch_size = 1\n[instances]\ncount = 1\n";
+    std::fs::write(models.join("digits-xs/model.toml"), toml).unwrap();
+    let options = PolicyOptions { profiles, ..PolicyOptions::default() };
+    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Server::start(ServeConfig {
+        clock,
+        models,
+        host: localhost,
+        http_port: 0,
+        grpc_port: 0,
+        admin_host: localhost,
+        metrics_port: 0,
+        server_name: "wattle".into(),
+        max_request_bytes: 1 << 20,
+        runtime: Arc::new(SimulatedRuntime::new(load, move || clock.now())),
+        budget: CoreBudget::new(2),
+        device: Box::new(device),
+        policy: build(policy, &options).unwrap(),
+        power_cap: Some(Signal::Constant(cap_watts)),
+        carbon_intensity: None,
+        tick: TICK,
+        ledger: None,
+    })
+    .await
+    .unwrap()
+}
+
+/// Keeps the model's queue full until told to stop.
+fn saturate(server: &Server) -> tokio::task::JoinHandle<()> {
+    let served = server.repository().find("digits-xs", "").unwrap();
+    tokio::spawn(async move {
+        let mut waiting = std::collections::VecDeque::new();
+        loop {
+            while waiting.len() < 64 {
+                let input = Tensor {
+                    name: "image".into(),
+                    datatype: Datatype::Fp32,
+                    shape: vec![1, 1, 8, 8],
+                    data: vec![0; 256].into(),
+                };
+                let submission =
+                    Submission { inputs: vec![input], rows: 1, group: Some(0), priority: 1, deadline: None };
+                waiting.push_back(served.executor.submit(submission).unwrap());
+            }
+            let Some(oldest) = waiting.pop_front() else { return };
+            oldest.await.unwrap().unwrap();
+        }
+    })
+}
+
+fn batch_size(server: &Server) -> u32 {
+    server.repository().find("digits-xs", "").unwrap().executor.setting().batch_size
+}
+
+async fn until(what: &str, limit: Duration, is_so: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    start.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_sizer_climbs_falls_at_once_and_climbs_back_as_the_cap_moves() {
+    let server = start("batch-sizer", 210.0).await;
+    let load = saturate(&server);
+    until("climbs to the size that fits 210 W", Duration::from_secs(10), || batch_size(&server) == 16).await;
+
+    server.control().set_cap(CapOverride::of_watts(120.0).unwrap());
+    until("goes down when the cap falls", Duration::from_secs(2), || batch_size(&server) < 16).await;
+    until("settles where 120 W is kept", Duration::from_secs(10), || {
+        server.control().status().power_watts.is_some_and(|power| power.get() <= 120.0) && batch_size(&server) <= 4
+    })
+    .await;
+
+    server.control().clear_cap();
+    until("climbs back when the cap rises", Duration::from_secs(10), || batch_size(&server) == 16).await;
+    let decisions = server.control().decisions(100);
+    assert!(decisions.iter().any(|decision| decision.because.iter().any(|why| why.contains("over the cap"))));
+    load.abort();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_violation_that_is_seen_is_acted_on_in_the_same_tick() {
+    let server = start("batch-sizer", 210.0).await;
+    let load = saturate(&server);
+    until("climbs", Duration::from_secs(10), || batch_size(&server) == 16).await;
+    server.control().set_cap(CapOverride::of_watts(120.0).unwrap());
+    until("goes down", Duration::from_secs(2), || batch_size(&server) < 16).await;
+
+    // The first sample over the new cap and the first decision that turned something share their tick.
+    let points = server.control().power_points();
+    let violated = points
+        .iter()
+        .find(|point| {
+            point.power_cap_watts.is_some_and(|cap| cap.get() == 120.0 && point.power_watts.get() > 120.0)
+        })
+        .expect("power was over the new cap for a tick at least");
+    let decisions = server.control().decisions(100);
+    let acted = decisions
+        .iter()
+        .rev()
+        .find(|decision| decision.power_cap_watts.is_some_and(|cap| cap.get() == 120.0) && decision.decision.turns_something())
+        .expect("the policy turned something");
+    assert!(
+        acted.seconds - violated.seconds <= TICK.as_secs_f64() * 1.01,
+        "seen at {} s, acted on at {} s",
+        violated.seconds,
+        acted.seconds
+    );
+    load.abort();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn combination_takes_the_best_point_under_the_cap_and_parks_when_none_fits() {
+    let server = start("combination", 160.0).await;
+    let load = saturate(&server);
+    until("takes b = 8", Duration::from_secs(5), || batch_size(&server) == 8).await;
+    server.control().set_cap(CapOverride::of_watts(55.0).unwrap());
+    let instances = || server.repository().find("digits-xs", "").unwrap().executor.setting().instances;
+    until("parks", Duration::from_secs(5), || instances() == 0).await;
+    server.control().set_cap(CapOverride::of_watts(85.0).unwrap());
+    until("serves again at b = 2", Duration::from_secs(5), || instances() == 1 && batch_size(&server) == 2).await;
+    load.abort();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ledger_closes_on_a_live_server() {
+    let server = start("fixed", 210.0).await;
+    let load = saturate(&server);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    load.abort();
+    let ledger = server.control().status().ledger.clone();
+    let attributed: f64 = ledger.by_model.values().map(|model| model.energy.get()).sum();
+    assert!(ledger.entries >= 2 && attributed > 0.0, "{ledger:?}");
+    let closure = attributed + ledger.idle.get() - ledger.metered.get();
+    assert!(closure.abs() < 1e-6 * ledger.metered.get(), "{ledger:?}");
+    server.stop().await;
+}
