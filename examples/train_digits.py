@@ -46,7 +46,6 @@ LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.3
 CLIP_NORM = 1.0
 WARMUP_STEPS = 150
-
 # The same network through two engines, both in 32-bit floats.
 EXPORT_TOLERANCE = 1e-3
 # Another processor sums in another order, and training amplifies the difference.
@@ -110,9 +109,9 @@ def apply(network, images):
 def train(width, depth, images, labels):
     """Train one network for the fixed number of epochs.
 
-    Randomness is numpy's, so that it depends on the seed alone. Arithmetic is 64-bit:
-    training amplifies 32-bit rounding until two processors give two networks. Warm-up
-    and clipping let all sizes share one learning rate.
+    Randomness is numpy's, so that it depends on the seed alone. Arithmetic is 64-bit,
+    since training amplifies rounding; the largest size still depends on instruction set
+    and core count. Warm-up and clipping let all sizes share one learning rate.
     """
     rng = np.random.default_rng(SEED)
     network = initialise(rng, width, depth)
@@ -169,7 +168,9 @@ def to_onnx(name, network):
 
     def conv(label, source, weight, bias):
         weight = constant(f"{label}.weight", weight.transpose(3, 2, 0, 1))
-        return node("Conv", [source, weight, constant(f"{label}.bias", bias)], label, pads=[1] * 4)
+        inputs = [source, weight, constant(f"{label}.bias", bias)]
+        # Optional in ONNX, but rten 0.27 takes a Conv without it for one-dimensional.
+        return node("Conv", inputs, label, kernel_shape=[3, 3], pads=[1] * 4)
 
     scale = constant("scale", np.array(1 / PIXEL_MAX, np.float32))
     maps = conv("stem", node("Mul", ["image", scale], "scaled"), *convolutions[0])
@@ -224,7 +225,6 @@ def write_family(folder):
         path = folder / MODEL_FILE.format(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(to_onnx(name, network), path)
-
         logits = onnx_logits(path, images)
         difference = np.abs(logits - apply(network, images.astype(np.float32))).max()
         if difference > EXPORT_TOLERANCE:
