@@ -1,6 +1,6 @@
 //! Puts the server together, runs it, and takes it down in order.
 //!
-//! Start: models, control loop, ports. Stop: not ready any more, no new connections, everything that
+//! Start: ports, control loop, models; ready when all are loaded. Stop: not ready any more, no new connections, everything that
 //! was accepted is answered, then the control loop restores the device and closes the ledger.
 
 use std::net::{IpAddr, SocketAddr};
@@ -123,8 +123,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Loads the models, starts the control loop, opens the ports. A model that fails to load is
-    /// logged and listed in the index while the others serve.
+    /// Opens the ports, starts the control loop, loads the models. A model that fails to load is logged
+    /// and listed in the index while the others serve.
     pub async fn start(config: ServeConfig) -> Result<Self, ServeError> {
         let clock = config.clock;
         let energy_rate = Arc::new(EnergyRate::unknown());
@@ -143,11 +143,6 @@ impl Server {
         let addresses = Addresses { http: http.1, grpc: grpc.1, admin: admin.1 };
 
         let repository = Arc::new(ModelRepository::open(&config.models, config.runtime, around)?);
-        let loading = Arc::clone(&repository);
-        let load_failures = tokio::task::spawn_blocking(move || loading.load_all())
-            .await
-            .map_err(|error| ServeError::Thread(std::io::Error::other(error)))??;
-
         let device = config.device.info();
         let ledger = config
             .ledger
@@ -158,7 +153,7 @@ impl Server {
             repository: Arc::clone(&repository),
             name: config.server_name,
             version: env!("CARGO_PKG_VERSION"),
-            is_ready: AtomicBool::new(true),
+            is_ready: AtomicBool::new(false),
             max_request_bytes: config.max_request_bytes,
             power_source: format!(
                 "{}; a request's share of it is modelled from the core time of its batch",
@@ -177,12 +172,19 @@ impl Server {
             ControlSurroundings { clock, repository: Arc::clone(&repository), energy_rate, waker, cores };
         let control = Arc::new(Control::start(control, surroundings).map_err(ServeError::Thread)?);
 
+        // Probes are answered while the models load: live, but not ready.
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let admin_state = Arc::new(Admin { repository, control: Arc::clone(&control) });
+        let admin_state =
+            Arc::new(Admin { repository: Arc::clone(&repository), control: Arc::clone(&control) });
         tasks.spawn(serve_http(http.0, http::router(Arc::clone(&plane)), stopped.clone()));
         tasks.spawn(serve_http(admin.0, admin::router(admin_state), stopped.clone()));
         tasks.spawn(serve_grpc(grpc.0, Arc::clone(&plane), stopped));
+
+        let load_failures = tokio::task::spawn_blocking(move || repository.load_all())
+            .await
+            .map_err(|error| ServeError::Thread(std::io::Error::other(error)))??;
+        plane.is_ready.store(true, Ordering::Release);
         Ok(Self { addresses, plane, control, stop, tasks, load_failures })
     }
 

@@ -16,7 +16,7 @@ use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_runtime::tensor::{Datatype, Tensor};
 use wattle_server::clock::Clock;
-use wattle_server::control_loop::CapOverride;
+use wattle_server::control_loop::{CapOverride, PowerPoint};
 use wattle_server::executor::Submission;
 use wattle_server::serve::{ServeConfig, Server};
 
@@ -119,7 +119,8 @@ async fn batch_sizer_climbs_falls_at_once_and_climbs_back_as_the_cap_moves() {
     server.control().set_cap(CapOverride::of_watts(120.0).unwrap());
     until("goes down when the cap falls", Duration::from_secs(2), || batch_size(&server) < 16).await;
     until("settles where 120 W is kept", Duration::from_secs(10), || {
-        server.control().status().power_watts.is_some_and(|power| power.get() <= 120.0) && batch_size(&server) <= 4
+        server.control().status().power_watts.is_some_and(|power| power.get() <= 120.0)
+            && batch_size(&server) <= 4
     })
     .await;
 
@@ -132,31 +133,33 @@ async fn batch_sizer_climbs_falls_at_once_and_climbs_back_as_the_cap_moves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_violation_that_is_seen_is_acted_on_in_the_same_tick() {
+async fn a_violation_that_is_seen_is_acted_on_within_one_tick() {
     let server = start("batch-sizer", 210.0).await;
     let load = saturate(&server);
     until("climbs", Duration::from_secs(10), || batch_size(&server) == 16).await;
     server.control().set_cap(CapOverride::of_watts(120.0).unwrap());
     until("goes down", Duration::from_secs(2), || batch_size(&server) < 16).await;
 
-    // The first sample over the new cap and the first decision that turned something share their tick.
+    // Counted in ticks, not in time: a busy machine may stretch them.
     let points = server.control().power_points();
-    let violated = points
-        .iter()
-        .find(|point| {
-            point.power_cap_watts.is_some_and(|cap| cap.get() == 120.0 && point.power_watts.get() > 120.0)
-        })
-        .expect("power was over the new cap for a tick at least");
+    let is_violated = |point: &&PowerPoint| {
+        point.power_cap_watts.is_some_and(|cap| cap.get() == 120.0 && point.power_watts.get() > 120.0)
+    };
+    let violated = points.iter().position(|point| is_violated(&point)).expect("power was over the new cap");
+    let one_tick_later = points.get(violated + 1).unwrap_or(&points[violated]);
     let decisions = server.control().decisions(100);
     let acted = decisions
         .iter()
         .rev()
-        .find(|decision| decision.power_cap_watts.is_some_and(|cap| cap.get() == 120.0) && decision.decision.turns_something())
+        .find(|decision| {
+            decision.power_cap_watts.is_some_and(|cap| cap.get() == 120.0)
+                && decision.decision.turns_something()
+        })
         .expect("the policy turned something");
     assert!(
-        acted.seconds - violated.seconds <= TICK.as_secs_f64() * 1.01,
+        acted.seconds <= one_tick_later.seconds,
         "seen at {} s, acted on at {} s",
-        violated.seconds,
+        points[violated].seconds,
         acted.seconds
     );
     load.abort();
@@ -172,7 +175,8 @@ async fn combination_takes_the_best_point_under_the_cap_and_parks_when_none_fits
     let instances = || server.repository().find("digits-xs", "").unwrap().executor.setting().instances;
     until("parks", Duration::from_secs(5), || instances() == 0).await;
     server.control().set_cap(CapOverride::of_watts(85.0).unwrap());
-    until("serves again at b = 2", Duration::from_secs(5), || instances() == 1 && batch_size(&server) == 2).await;
+    until("serves again at b = 2", Duration::from_secs(5), || instances() == 1 && batch_size(&server) == 2)
+        .await;
     load.abort();
     server.stop().await;
 }

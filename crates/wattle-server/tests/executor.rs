@@ -1,7 +1,7 @@
 //! What the executor promises while its knobs are turned, its queue is full and its runtime fails.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ use wattle_server::control_loop::Waker;
 use wattle_server::executor::{Answer, ExecuteError, Executor, Submission, Surroundings};
 use wattle_server::meter::EnergyRate;
 
-const LIMITS: ServingLimits = ServingLimits { max_batch_size: 16, max_instances: 8, max_cores_per_instance: 2 };
+const LIMITS: ServingLimits =
+    ServingLimits { max_batch_size: 16, max_instances: 8, max_cores_per_instance: 2 };
 
 const SETTING: ServingSetting = ServingSetting {
     batch_size: 4,
@@ -27,14 +28,17 @@ const SETTING: ServingSetting = ServingSetting {
 };
 
 /// Answers each row with itself, after a while. A row of 0xffff_ffff makes it panic.
+#[derive(Clone)]
 struct Echo {
     takes: Duration,
     most_rows: Arc<AtomicU32>,
+    /// The first row of each batch, in the order they ran.
+    ran: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Echo {
     fn taking(takes: Duration) -> Arc<Self> {
-        Arc::new(Self { takes, most_rows: Arc::default() })
+        Arc::new(Self { takes, most_rows: Arc::default(), ran: Arc::default() })
     }
 }
 
@@ -48,7 +52,7 @@ impl LoadedModel for Echo {
     }
 
     fn instance(&self) -> Result<Box<dyn Instance>, RuntimeError> {
-        Ok(Box::new(Self { takes: self.takes, most_rows: Arc::clone(&self.most_rows) }))
+        Ok(Box::new(self.clone()))
     }
 }
 
@@ -59,6 +63,7 @@ impl Instance for Echo {
             let data: Bytes = input.parts.concat().into();
             let rows = (data.len() / 4) as u32;
             self.most_rows.fetch_max(rows, Ordering::Relaxed);
+            self.ran.lock().unwrap().push(u32::from_le_bytes(data[..4].try_into().unwrap()));
             assert!(!data.chunks(4).any(|row| row == [0xff; 4]), "told to panic");
             Tensor { name: input.name, datatype: input.datatype, shape: vec![rows as usize], data }
         };
@@ -140,7 +145,9 @@ fn turning_knobs_a_thousand_times_under_load_loses_no_request_and_changes_no_ans
             executor.turn(&change).unwrap();
             thread::sleep(Duration::from_micros(100));
         }
-        executor.turn(&ServingChange { instances: Some(2), duty_cycle: Some(1.0), ..Default::default() }).unwrap();
+        executor
+            .turn(&ServingChange { instances: Some(2), duty_cycle: Some(1.0), ..Default::default() })
+            .unwrap();
     });
     let stats = executor.stats();
     assert_eq!(stats.completed_requests, u64::from(clients * each));
@@ -196,21 +203,15 @@ fn a_request_past_its_deadline_is_told_even_while_the_model_is_parked() {
 
 #[test]
 fn a_lower_priority_number_goes_first() {
-    let executor = start(Echo::taking(Duration::from_millis(1)), ServingSetting { instances: 0, batch_size: 1, ..SETTING }, 1);
-    let (sender, order) = std::sync::mpsc::channel();
-    thread::scope(|scope| {
-        for (number, priority) in [(1, 3), (2, 1), (3, 2), (4, 1)] {
-            let receiver = executor.submit(Submission { priority, ..request(number, 1) }).unwrap();
-            let sender = sender.clone();
-            scope.spawn(move || {
-                receiver.blocking_recv().unwrap().unwrap();
-                sender.send(number).unwrap();
-            });
-        }
-        executor.turn(&ServingChange { instances: Some(1), ..Default::default() }).unwrap();
-    });
-    let order: Vec<u32> = order.try_iter().collect();
-    assert_eq!(order, [2, 4, 3, 1]);
+    let model = Echo::taking(Duration::ZERO);
+    let executor = start(Arc::clone(&model), ServingSetting { instances: 0, batch_size: 1, ..SETTING }, 1);
+    let submit = |(number, priority)| executor.submit(Submission { priority, ..request(number, 1) }).unwrap();
+    let receivers = [(1, 3), (2, 1), (3, 2), (4, 1)].map(submit);
+    executor.turn(&ServingChange { instances: Some(1), ..Default::default() }).unwrap();
+    for receiver in receivers {
+        receiver.blocking_recv().unwrap().unwrap();
+    }
+    assert_eq!(*model.ran.lock().unwrap(), [200, 400, 300, 100]);
 }
 
 #[test]
@@ -226,7 +227,8 @@ fn a_panic_of_the_runtime_fails_its_batch_and_nothing_else() {
 
 #[test]
 fn closing_answers_what_was_accepted_even_when_parked_and_takes_no_more() {
-    let executor = start(Echo::taking(Duration::from_millis(1)), ServingSetting { instances: 0, ..SETTING }, 2);
+    let executor =
+        start(Echo::taking(Duration::from_millis(1)), ServingSetting { instances: 0, ..SETTING }, 2);
     let receivers: Vec<_> = (0..20).map(|number| executor.submit(request(number, 1)).unwrap()).collect();
     executor.close();
     for (number, receiver) in (0..).zip(receivers) {
@@ -239,7 +241,8 @@ fn closing_answers_what_was_accepted_even_when_parked_and_takes_no_more() {
 #[test]
 fn a_batch_that_is_not_full_waits_only_as_long_as_told() {
     let delay = Duration::from_millis(40);
-    let executor = start(Echo::taking(Duration::ZERO), ServingSetting { max_queue_delay: delay, ..SETTING }, 2);
+    let executor =
+        start(Echo::taking(Duration::ZERO), ServingSetting { max_queue_delay: delay, ..SETTING }, 2);
     let first = executor.submit(request(1, 1)).unwrap();
     thread::sleep(Duration::from_millis(5));
     let second = executor.submit(request(2, 1)).unwrap();
@@ -291,7 +294,9 @@ fn all_models_together_never_compute_on_more_cores_than_the_budget() {
         })
         .into();
     let receivers: Vec<_> = (0..60)
-        .map(|number| executors[number as usize % 2].submit(Submission { group: None, ..request(number, 1) }).unwrap())
+        .map(|number| {
+            executors[number as usize % 2].submit(Submission { group: None, ..request(number, 1) }).unwrap()
+        })
         .collect();
     for receiver in receivers {
         receiver.blocking_recv().unwrap().unwrap();

@@ -35,7 +35,13 @@ pub(super) fn spawn(
         let shared = thread_shared;
         let made = ready_made.map_or_else(|| shared.model.instance(), Ok);
         match made {
-            Ok(instance) => serve(&shared, index, instance),
+            // Nothing but the runtime should panic, and that is caught where it runs. If something does
+            // all the same, the model goes on with a new thread at its next request.
+            Ok(instance) => {
+                if catch_unwind(AssertUnwindSafe(|| serve(&shared, index, instance))).is_err() {
+                    give_up(&shared, index, "an instance thread panicked; this is a bug in wattle");
+                }
+            }
             Err(error) => {
                 tracing::error!(model = %shared.name, index, %error, "instance could not be made");
                 give_up(&shared, index, &error.to_string());

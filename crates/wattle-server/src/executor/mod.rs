@@ -229,6 +229,10 @@ impl Executor {
                 inner.queue.push(waiting, max_queue_size).err()
             }
         };
+        if !inner.alive.contains(&true) {
+            // The instances could not be made when they were last wanted: try again, or tell why not.
+            self.spawn_missing(&mut inner);
+        }
         drop(inner);
         if refused.is_some() {
             shared.stats.rejected();
@@ -289,14 +293,19 @@ impl Executor {
 
     /// Starts the instances that are missing, and wakes all so that those too many end.
     fn staff(&self) {
-        let mut inner = self.shared.lock();
-        let wanted = self.shared.wanted_instances();
-        for index in 0..wanted {
-            instance::spawn(&self.shared, &mut inner, index, None);
-        }
-        drop(inner);
+        self.spawn_missing(&mut self.shared.lock());
         self.shared.work.notify_all();
         self.shared.turned.notify_all();
+    }
+
+    fn spawn_missing(&self, inner: &mut Inner) {
+        // A closing model needs instances only for what still waits.
+        if self.shared.is_closing() && inner.queue.is_empty() {
+            return;
+        }
+        for index in 0..self.shared.wanted_instances() {
+            instance::spawn(&self.shared, inner, index, None);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub mod model_toml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use arc_swap::ArcSwap;
@@ -117,9 +117,14 @@ pub struct ModelRepository {
     around: Surroundings,
     cores: u32,
     table: ArcSwap<Table>,
-    /// Why models that were asked for are not there. Also held while a model loads or unloads, so that
-    /// two at once don't undo each other.
+    /// Why models that were asked for are not there.
     unavailable: Mutex<BTreeMap<ModelName, String>>,
+    /// Held while a model loads or unloads, so that two at once don't undo each other.
+    changing: Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ModelRepository {
@@ -136,6 +141,7 @@ impl ModelRepository {
             around,
             table: ArcSwap::default(),
             unavailable: Mutex::default(),
+            changing: Mutex::default(),
         };
         repository.names()?;
         Ok(repository)
@@ -180,7 +186,7 @@ impl ModelRepository {
     /// ready, and goes on serving when it fails. `config`: Triton's JSON form, in place of the
     /// model's own files.
     pub fn load(&self, name: &str, config: Option<&str>) -> Result<(), RepositoryError> {
-        let mut unavailable = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = lock(&self.changing);
         let started = self.around.clock.now();
         match self.read(name, config) {
             Ok(entry) => {
@@ -194,7 +200,7 @@ impl ModelRepository {
                     load_ms = self.around.clock.now().saturating_since(started).as_millis() as u64,
                     "model loaded"
                 );
-                unavailable.remove(name);
+                lock(&self.unavailable).remove(name);
                 self.swap(name.into(), Some(Arc::new(entry)));
                 Ok(())
             }
@@ -202,7 +208,7 @@ impl ModelRepository {
                 tracing::error!(model = name, %detail, "model failed to load");
                 // A name that was never there leaves no trace in the index.
                 if self.folder.join(name).is_dir() {
-                    unavailable.insert(name.into(), detail.clone());
+                    lock(&self.unavailable).insert(name.into(), detail.clone());
                 }
                 Err(RepositoryError::Load { name: name.to_owned(), detail })
             }
@@ -211,10 +217,10 @@ impl ModelRepository {
 
     /// Unloads a model. It takes no more requests; those it has are answered.
     pub fn unload(&self, name: &str) -> Result<(), RepositoryError> {
-        let mut unavailable = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = lock(&self.changing);
         self.find(name, "")?;
         self.swap(name.into(), None);
-        unavailable.insert(name.into(), "unloaded".into());
+        lock(&self.unavailable).insert(name.into(), "unloaded".into());
         tracing::info!(model = name, "model unloaded");
         Ok(())
     }
@@ -222,7 +228,7 @@ impl ModelRepository {
     /// Every model of the folder and its state, by name.
     pub fn index(&self) -> Result<Vec<IndexLine>, RepositoryError> {
         let table = self.table();
-        let unavailable = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        let unavailable = lock(&self.unavailable).clone();
         let mut lines = Vec::new();
         for name in self.names()? {
             let reason = unavailable.get(name.as_str());
@@ -245,7 +251,7 @@ impl ModelRepository {
 
     /// Unloads everything and waits until all that was accepted is answered. Blocks.
     pub fn close(&self) {
-        let _held = self.unavailable.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = lock(&self.changing);
         let table = self.table.swap(Arc::default());
         for served in table.values().flat_map(|entry| entry.versions.values()) {
             served.executor.close();
