@@ -58,7 +58,8 @@ struct Driver<'a> {
     asked_cap: Option<Watts>,
     stats_when_asked: BTreeMap<ModelName, StatsSnapshot>,
     stats_last_tick: BTreeMap<ModelName, StatsSnapshot>,
-    last_reasons: Vec<(Option<ModelName>, &'static str)>,
+    /// What was last told, so that the same is not told again.
+    last_told: (Option<Watts>, Vec<(Option<ModelName>, &'static str)>),
     decide_us: Option<f64>,
 }
 
@@ -84,7 +85,7 @@ impl<'a> Driver<'a> {
             asked_cap: None,
             stats_when_asked: BTreeMap::new(),
             stats_last_tick: BTreeMap::new(),
-            last_reasons: Vec::new(),
+            last_told: (None, Vec::new()),
             decide_us: None,
         }
     }
@@ -240,7 +241,7 @@ impl<'a> Driver<'a> {
         errors
     }
 
-    /// Logs and keeps a decision that turned something, failed, or has a reason that is new.
+    /// Logs and keeps a decision that turned something, failed, or has a new cap or a new reason.
     fn record(&mut self, seen: &Observation, decision: Decision, decide_us: f64, errors: Vec<String>) {
         {
             let mut counts = lock(&self.shared.reasons);
@@ -250,8 +251,9 @@ impl<'a> Driver<'a> {
         }
         let reasons: Vec<_> =
             decision.reasons.iter().map(|(model, reason)| (model.clone(), reason.name())).collect();
-        let is_news = reasons != self.last_reasons;
-        self.last_reasons = reasons;
+        let told = (seen.power_cap, reasons);
+        let is_news = told != self.last_told;
+        self.last_told = told;
         if !(decision.turns_something() || is_news || !errors.is_empty()) {
             return;
         }

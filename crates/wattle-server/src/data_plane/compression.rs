@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn an_encoding_is_given_only_to_those_who_take_it() {
-        let check = |value, expected| assert_eq!(accepted(&headers(ACCEPT_ENCODING, value)), expected, "{value}");
+        let check =
+            |value, expected| assert_eq!(accepted(&headers(ACCEPT_ENCODING, value)), expected, "{value}");
         check("gzip, deflate", Some("gzip"));
         check("br;q=1.0, deflate;q=0.5", Some("deflate"));
         check("gzip;q=0, deflate", Some("deflate"));

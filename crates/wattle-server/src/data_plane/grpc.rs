@@ -74,29 +74,27 @@ impl GrpcInferenceService for Service {
     type ModelStreamInferStream =
         Pin<Box<dyn Stream<Item = Result<proto::ModelStreamInferResponse, Status>> + Send>>;
 
-    /// Answers in the order of the requests; an error of one does not end the stream.
+    /// Answers in the order of the requests; an error of one does not end the stream. Requests run side
+    /// by side, so that one stream can fill a batch.
     async fn model_stream_infer(
         &self,
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let plane = Arc::clone(&self.0);
-        let answers = request.into_inner().then(move |request| {
-            let plane = Arc::clone(&plane);
-            async move {
-                let request = request?;
-                let id = request.id.clone();
-                Ok(match infer_one(&plane, request).await {
-                    Ok(answer) => proto::ModelStreamInferResponse {
-                        infer_response: Some(answer),
-                        ..proto::ModelStreamInferResponse::default()
-                    },
-                    Err(error) => proto::ModelStreamInferResponse {
-                        error_message: error.text,
-                        infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
-                    },
-                })
+        let mut requests = request.into_inner();
+        let (sender, running) = tokio::sync::mpsc::channel(MAX_RUNNING_OF_A_STREAM);
+        tokio::spawn(async move {
+            while let Some(request) = requests.next().await {
+                let plane = Arc::clone(&plane);
+                let answer = tokio::spawn(async move { Ok(answer_of_stream(&plane, request?).await) });
+                // The client went away: nobody waits for what is still to come.
+                if sender.send(answer).await.is_err() {
+                    return;
+                }
             }
         });
+        let answers = tokio_stream::wrappers::ReceiverStream::new(running)
+            .then(|answer| async { answer.await.unwrap_or_else(|error| Err(Status::internal(error.to_string()))) });
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -157,6 +155,23 @@ impl GrpcInferenceService for Service {
     ) -> Answer<proto::RepositoryModelUnloadResponse> {
         super::unload(&self.0, request.into_inner().model_name).await?;
         Ok(Response::new(proto::RepositoryModelUnloadResponse {}))
+    }
+}
+
+/// Requests of one stream that may wait or run at once.
+const MAX_RUNNING_OF_A_STREAM: usize = 256;
+
+async fn answer_of_stream(plane: &DataPlane, request: ModelInferRequest) -> proto::ModelStreamInferResponse {
+    let id = request.id.clone();
+    match infer_one(plane, request).await {
+        Ok(answer) => proto::ModelStreamInferResponse {
+            infer_response: Some(answer),
+            ..proto::ModelStreamInferResponse::default()
+        },
+        Err(error) => proto::ModelStreamInferResponse {
+            error_message: error.text,
+            infer_response: Some(ModelInferResponse { id, ..ModelInferResponse::default() }),
+        },
     }
 }
 

@@ -49,7 +49,11 @@ pub(super) fn spawn(
         }
     });
     match spawned {
-        Ok(_) => inner.alive[slot] = true,
+        Ok(thread) => {
+            inner.alive[slot] = true;
+            inner.threads.retain(|thread| !thread.is_finished());
+            inner.threads.push(thread);
+        }
         Err(error) => tracing::error!(model = %shared.name, index, %error, "instance thread did not start"),
     }
 }
@@ -126,9 +130,6 @@ fn take(shared: &Shared, index: u32) -> Option<(Vec<Waiting<Job>>, CoreGrant)> {
 fn end(shared: &Shared, inner: &mut Inner, index: u32) {
     inner.alive[index as usize] = false;
     shared.work.notify_one();
-    if !inner.alive.contains(&true) {
-        shared.ended.notify_all();
-    }
 }
 
 /// The instance can't be made: the thread ends, and if it was the last nobody is left to wait for.

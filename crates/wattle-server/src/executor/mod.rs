@@ -13,6 +13,7 @@ mod stats;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -139,14 +140,14 @@ struct Shared {
     work: Condvar,
     /// A knob was turned or the model closes: an instance that is idle on purpose looks again.
     turned: Condvar,
-    /// The last instance thread of a closing executor has ended.
-    ended: Condvar,
 }
 
 struct Inner {
     queue: BatchQueue<Job>,
     /// Whether the instance thread of that index lives.
     alive: Vec<bool>,
+    /// The instance threads, some of which may have ended.
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Shared {
@@ -185,10 +186,9 @@ impl Executor {
             stats: ModelStats::default(),
             around,
             closing: AtomicBool::new(false),
-            inner: Mutex::new(Inner { queue: BatchQueue::default(), alive: Vec::new() }),
+            inner: Mutex::new(Inner { queue: BatchQueue::default(), alive: Vec::new(), threads: Vec::new() }),
             work: Condvar::new(),
             turned: Condvar::new(),
-            ended: Condvar::new(),
         });
         if setting.instances > 0 {
             instance::spawn(&shared, &mut shared.lock(), 0, Some(first));
@@ -285,9 +285,16 @@ impl Executor {
     pub fn close(&self) {
         self.shared.closing.store(true, Ordering::Release);
         self.staff();
-        let mut inner = self.shared.lock();
-        while inner.alive.contains(&true) {
-            inner = self.shared.ended.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let threads = std::mem::take(&mut self.shared.lock().threads);
+            if threads.is_empty() {
+                return;
+            }
+            // Joined, not only told of: a process that ends while a thread still frees its session in a
+            // native library ends in a crash.
+            for thread in threads {
+                drop(thread.join());
+            }
         }
     }
 

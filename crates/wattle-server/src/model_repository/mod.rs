@@ -15,7 +15,7 @@ pub mod model_toml;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
 use wattle_core::id::ModelName;
@@ -121,6 +121,8 @@ pub struct ModelRepository {
     unavailable: Mutex<BTreeMap<ModelName, String>>,
     /// Held while a model loads or unloads, so that two at once don't undo each other.
     changing: Mutex<()>,
+    /// Threads in which models that were replaced or unloaded answer what they have.
+    leaving: Mutex<Vec<JoinHandle<()>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -142,6 +144,7 @@ impl ModelRepository {
             table: ArcSwap::default(),
             unavailable: Mutex::default(),
             changing: Mutex::default(),
+            leaving: Mutex::default(),
         };
         repository.names()?;
         Ok(repository)
@@ -256,6 +259,10 @@ impl ModelRepository {
         for served in table.values().flat_map(|entry| entry.versions.values()) {
             served.executor.close();
         }
+        let leaving = std::mem::take(&mut *lock(&self.leaving));
+        for thread in leaving {
+            drop(thread.join());
+        }
     }
 
     /// Puts `entry` in place of what is served under `name`, which drains by itself.
@@ -267,7 +274,11 @@ impl ModelRepository {
         };
         self.table.store(Arc::new(table));
         if let Some(old) = old {
-            thread::spawn(move || old.versions.values().for_each(|served| served.executor.close()));
+            let closing =
+                thread::spawn(move || old.versions.values().for_each(|served| served.executor.close()));
+            let mut leaving = lock(&self.leaving);
+            leaving.retain(|thread| !thread.is_finished());
+            leaving.push(closing);
         }
     }
 
