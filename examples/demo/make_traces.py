@@ -27,14 +27,14 @@ def sun(hour):
 
 def requests(noise):
     """Load relative to the day's peak: a morning and an evening peak over a quiet night."""
-    raw = [0.18 + 0.82 * bell(h, 10.5, 2.6) + 0.52 * bell(h, 19.5, 2.0) for h in HOURS]
+    raw = [0.30 + 0.70 * bell(h, 10.5, 2.6) + 0.24 * bell(h, 19.5, 2.0) for h in HOURS]
     raw = [value * (1 + noise.uniform(-0.03, 0.03)) for value in raw]
     return [value / max(raw) for value in raw]
 
 
 def power_cap(noise):
     """Share of the range from idle to full power: a base from the grid, and the sun with its clouds."""
-    shares = [0.52 + 0.48 * sun(h) * (1 - noise.choice([0, 0, 0, 0.1, 0.25])) for h in HOURS]
+    shares = [0.55 + 0.45 * sun(h) * (1 - noise.choice([0, 0, 0, 0.1, 0.25])) for h in HOURS]
     return [min(1.0, max(0.45, share)) for share in shares]
 
 

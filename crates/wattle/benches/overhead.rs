@@ -26,6 +26,10 @@ use wattle_runtime::tensor::{BatchInput, Datatype};
 use wattle_server::data_plane::proto;
 use wattle_server::data_plane::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 
+/// As the server has it: bare and served should differ in the serving alone.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROW_BYTES: usize = 64 * 4;
 const BATCH: usize = 32;
 const CONCURRENCY: usize = 32;

@@ -6,7 +6,7 @@ mod logging;
 mod profiles;
 mod runtimes;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Answers are made on one thread and freed on another: this allocator is made for that.
 #[global_allocator]
@@ -24,17 +24,27 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Serve(commands::serve::ServeArgs),
+    Serve(Box<commands::serve::ServeArgs>),
+    Demo(commands::demo::DemoArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
 fn main() -> std::process::ExitCode {
     // First of all: the environment can't be changed once there are threads.
     wattle_runtime::onnxruntime::disable_telemetry();
-    let cli = Cli::parse();
+    let cli = parse();
     let started = logging::start(&cli.logging);
     exit::code_of(started.and_then(|()| match cli.command {
-        Command::Serve(args) => commands::serve::run(args),
+        Command::Serve(args) => commands::serve::run(*args),
+        Command::Demo(args) => commands::demo::run(args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
+}
+
+/// The command line. The demo prints lines of its own, so that it logs warnings only, unless asked.
+fn parse() -> Cli {
+    let is_demo = Cli::command().get_matches().subcommand_name() == Some("demo");
+    let default = if is_demo { "warn" } else { "info" };
+    let matches = Cli::command().mut_arg("log", |log| log.default_value(default)).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
