@@ -8,7 +8,12 @@
 //! Bare and served rounds alternate, and the median of their ratios is told. The clients run on the
 //! machine's other core, next to the server's front end. `benches/overhead` runs it.
 
-#![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used, reason = "a measuring program, not a library")]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measuring program, not a library"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -62,7 +67,9 @@ fn main() {
 
 fn throughput(server: &Server, bare: &mut dyn Instance, name: &str, round: Duration) {
     for rows in [32, 8, 1] {
-        for (protocol, serve) in [("http binary", http_round as fn(&Server, &str, usize, Duration) -> f64), ("grpc", grpc_round)] {
+        for (protocol, serve) in
+            [("http binary", http_round as fn(&Server, &str, usize, Duration) -> f64), ("grpc", grpc_round)]
+        {
             let mut ratios = Vec::new();
             let (mut bare_rps, mut served_rps) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {

@@ -25,9 +25,9 @@ enum LogFormat {
     Json,
 }
 
-/// Starts logging. ONNX Runtime's own chatter is kept to warnings.
-pub(crate) fn start(args: &LogArgs) -> anyhow::Result<()> {
-    let wanted = args.log.as_deref().unwrap_or("info");
+/// Starts logging, at `default` unless asked otherwise. ONNX Runtime's own chatter is kept to warnings.
+pub(crate) fn start(args: &LogArgs, default: &str) -> anyhow::Result<()> {
+    let wanted = args.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::builder()
         .parse(format!("ort=warn,{wanted}"))
         .with_context(|| format!("--log is {wanted:?}, expected a level such as info, or a filter"))?;

@@ -6,7 +6,7 @@ mod logging;
 mod profiles;
 mod runtimes;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// Answers are made on one thread and freed on another: this allocator is made for that.
 #[global_allocator]
@@ -29,22 +29,24 @@ enum Command {
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
+impl Command {
+    /// What is logged unless asked. The demo prints lines of its own.
+    const fn default_log(&self) -> &'static str {
+        match self {
+            Self::Demo(_) => "warn",
+            Self::Serve(_) | Self::Runtimes(_) => "info",
+        }
+    }
+}
+
 fn main() -> std::process::ExitCode {
     // First of all: the environment can't be changed once there are threads.
     wattle_runtime::onnxruntime::disable_telemetry();
-    let cli = parse();
-    let started = logging::start(&cli.logging);
+    let cli = Cli::parse();
+    let started = logging::start(&cli.logging, cli.command.default_log());
     exit::code_of(started.and_then(|()| match cli.command {
         Command::Serve(args) => commands::serve::run(*args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
-}
-
-/// The command line. The demo prints lines of its own, so that it logs warnings only, unless asked.
-fn parse() -> Cli {
-    let is_demo = Cli::command().get_matches().subcommand_name() == Some("demo");
-    let default = if is_demo { "warn" } else { "info" };
-    let matches = Cli::command().mut_arg("log", |log| log.default_value(default)).get_matches();
-    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

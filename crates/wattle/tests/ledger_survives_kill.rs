@@ -18,7 +18,17 @@ impl Server {
     fn start(ledger: &Path) -> Self {
         let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/models");
         let mut process = Command::new(env!("CARGO_BIN_EXE_wattle"))
-            .args(["--log", "error", "serve", "--models", models, "--runtime", "rten", "--carbon-intensity", "300"])
+            .args([
+                "--log",
+                "error",
+                "serve",
+                "--models",
+                models,
+                "--runtime",
+                "rten",
+                "--carbon-intensity",
+                "300",
+            ])
             .args(["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", "--ledger"])
             .arg(ledger)
             .stdout(Stdio::piped())

@@ -12,7 +12,7 @@ use wattle_core::policy::Decision;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
-use super::status::{DecisionRecord, ModelStatus, PowerPoint, PowerWindow, Status};
+use super::status::{DecisionRecord, ModelStatus, PowerPoint, PowerWindow, Status, is_over};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
@@ -47,6 +47,9 @@ struct Driver<'a> {
     totals: Totals,
     power: PowerWindow,
     last_reading: Option<Timestamp>,
+    /// Power and utilisation over the last tick, for the status.
+    last_power: Option<Watts>,
+    last_utilization: Option<f64>,
     is_read_failing: bool,
     read_errors: u64,
     apply_errors: u64,
@@ -75,6 +78,8 @@ impl<'a> Driver<'a> {
             totals: Totals::default(),
             power: PowerWindow::default(),
             last_reading: None,
+            last_power: None,
+            last_utilization: None,
             is_read_failing: false,
             read_errors: 0,
             apply_errors: 0,
@@ -104,7 +109,10 @@ impl<'a> Driver<'a> {
         let carbon = self.config.carbon_intensity.as_ref().and_then(|(signal, _)| signal.at(now));
         let carbon = carbon.map(CarbonIntensity::new);
 
-        let (sample, utilization) = self.read(now, power_cap);
+        // Woken early by a new cap or a first request: the last sample is fresh, and a device's answer over
+        // a moment this short says little.
+        let is_early = self.last_reading.is_some_and(|last| now - last < self.config.tick / 2);
+        let sample = if is_early { None } else { self.read(now, power_cap) };
         let stats: BTreeMap<ModelName, StatsSnapshot> =
             table.iter().map(|(name, entry)| (name.clone(), stats_of(entry))).collect();
         if let Some(entry) = self.meter.book(now, &stats, carbon, &self.around.energy_rate, false) {
@@ -115,13 +123,13 @@ impl<'a> Driver<'a> {
         }
 
         let is_violated = match (sample, power_cap) {
-            (Some(sample), Some(cap)) => sample.power > cap,
+            (Some(sample), Some(cap)) => is_over(sample.power, cap),
             _ => false,
         };
         if now >= self.ask_at || is_violated || power_cap != self.asked_cap {
             self.ask(now, power_cap, carbon, &table, &stats);
         }
-        self.publish(now, power_cap, cap_origin, carbon, sample, utilization, &table, &stats);
+        self.publish(now, power_cap, cap_origin, carbon, &table, &stats);
 
         let is_working = stats.iter().any(|(name, stats)| {
             let before = self.stats_last_tick.get(name);
@@ -137,7 +145,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Reads the device; a failing sensor is told once, counted, and never taken for zero.
-    fn read(&mut self, now: Timestamp, power_cap: Option<Watts>) -> (Option<PowerSample>, Option<f64>) {
+    fn read(&mut self, now: Timestamp, power_cap: Option<Watts>) -> Option<PowerSample> {
         let reading = match self.config.device.read(now) {
             Ok(reading) => reading,
             Err(error) => {
@@ -145,7 +153,8 @@ impl<'a> Driver<'a> {
                 if !std::mem::replace(&mut self.is_read_failing, true) {
                     tracing::error!(device = %self.config.device.info().id, %error, "device can't be read; power is unknown until it can");
                 }
-                return (None, None);
+                (self.last_power, self.last_utilization) = (None, None);
+                return None;
             }
         };
         if std::mem::take(&mut self.is_read_failing) {
@@ -168,7 +177,8 @@ impl<'a> Driver<'a> {
             });
         }
         self.last_reading = Some(now);
-        (sample, reading.utilization)
+        (self.last_power, self.last_utilization) = (sample.map(|sample| sample.power), reading.utilization);
+        sample
     }
 
     /// Asks the policy, turns what it says, and keeps a record.
@@ -293,15 +303,12 @@ impl<'a> Driver<'a> {
         decisions.push_back(record);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one figure of the tick that is published")]
     fn publish(
         &self,
         now: Timestamp,
         power_cap: Option<Watts>,
         power_cap_origin: cap::CapOrigin,
         carbon: Option<CarbonIntensity>,
-        sample: Option<PowerSample>,
-        utilization: Option<f64>,
         table: &Table,
         stats: &BTreeMap<ModelName, StatsSnapshot>,
     ) {
@@ -325,7 +332,7 @@ impl<'a> Driver<'a> {
         self.shared.status.store(Arc::new(Status {
             uptime_seconds: now.as_secs_f64(),
             policy: self.config.policy.name().to_owned(),
-            power_watts: sample.map(|sample| sample.power),
+            power_watts: self.last_power,
             power_provenance: Some(self.meter.provenance().clone()),
             power_cap_watts: power_cap,
             power_cap_origin,
@@ -333,7 +340,7 @@ impl<'a> Driver<'a> {
             carbon_source: self.config.carbon_intensity.as_ref().map(|(_, source)| source.clone()),
             ledger: self.totals.clone(),
             power: self.power.clone(),
-            utilization,
+            utilization: self.last_utilization,
             models: models.collect(),
             device_read_errors: self.read_errors,
             apply_errors: self.apply_errors,

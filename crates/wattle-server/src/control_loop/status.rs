@@ -136,7 +136,7 @@ impl PowerWindow {
         };
         self.capped_seconds += seconds;
         self.cap_joules += cap * interval;
-        if power > cap {
+        if is_over(power, cap) {
             self.violation_seconds += seconds;
             self.violation_joules += (power - cap) * interval;
             self.current_violation_seconds += seconds;
@@ -156,6 +156,11 @@ impl PowerWindow {
     pub fn cap_watts_mean(&self) -> Option<Watts> {
         (self.capped_seconds > 0.0).then(|| Watts::new(self.cap_joules.get() / self.capped_seconds))
     }
+}
+
+/// Whether `power` is over `cap` by more than the rounding of sums of energy.
+pub(super) fn is_over(power: Watts, cap: Watts) -> bool {
+    power > cap * (1.0 + 1e-9)
 }
 
 /// Power of one tick with the cap of its time.

@@ -93,8 +93,9 @@ impl GrpcInferenceService for Service {
                 }
             }
         });
-        let answers = tokio_stream::wrappers::ReceiverStream::new(running)
-            .then(|answer| async { answer.await.unwrap_or_else(|error| Err(Status::internal(error.to_string()))) });
+        let answers = tokio_stream::wrappers::ReceiverStream::new(running).then(|answer| async {
+            answer.await.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
+        });
         Ok(Response::new(Box::pin(answers)))
     }
 
