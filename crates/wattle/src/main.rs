@@ -30,10 +30,10 @@ enum Command {
 }
 
 impl Command {
-    /// What is logged unless asked. The demo prints lines of its own.
+    /// What is logged unless asked. The demo prints lines of its own, how power is known among them.
     const fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo(_) => "warn",
+            Self::Demo(_) => "error",
             Self::Serve(_) | Self::Runtimes(_) => "info",
         }
     }

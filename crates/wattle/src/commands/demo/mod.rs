@@ -28,7 +28,7 @@ use wattle_runtime::runtime::Runtime;
 use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, Server};
 
-use crate::commands::serve::{available_cores, stop_signal};
+use crate::commands::serve::{async_runtime, available_cores, stop_signal};
 use crate::runtimes::RuntimeArgs;
 use day::Day;
 use session::Session;
@@ -88,8 +88,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: DemoArgs) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(demo(args))
+    async_runtime()?.block_on(demo(args))
 }
 
 /// Prints to people: on standard output, or on standard error where that belongs to the JSON.
