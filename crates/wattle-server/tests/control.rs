@@ -1,6 +1,8 @@
 //! What the control loop promises: a violation is acted on within one fast tick, a new cap too, and
 //! the policy decides fast. On a simulated device, so that power is exactly what a profile says.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail so")]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What the executor promises while its knobs are turned, its queue is full and its runtime fails.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail so")]
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;

@@ -1,5 +1,7 @@
 //! A server on loopback with the bundled models, asked over its own ports.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail so")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;

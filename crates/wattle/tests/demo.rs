@@ -1,5 +1,7 @@
 //! Runs `wattle demo` as a user would, and checks what it says of itself.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail so")]
+
 use std::process::Command;
 
 use serde_json::Value;

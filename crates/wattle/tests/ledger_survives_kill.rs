@@ -1,5 +1,7 @@
 //! A server that is killed outright loses no ledger entry it had written, and doubles none.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail so")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
