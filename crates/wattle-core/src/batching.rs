@@ -28,6 +28,13 @@ pub struct Waiting<T> {
     pub payload: T,
 }
 
+impl<T> Waiting<T> {
+    /// Whether its deadline has passed.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}
+
 /// The rule a batch is formed by. Read from the knobs each time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
@@ -94,10 +101,10 @@ impl<T> BatchQueue<T> {
     pub fn take_dead(&mut self, now: Timestamp, is_dead: impl Fn(&T) -> bool) -> Vec<Waiting<T>> {
         let mut dead = Vec::new();
         for level in self.levels.values_mut() {
-            if level.iter().any(|request| has_expired(request, now) || is_dead(&request.payload)) {
+            if level.iter().any(|request| request.is_expired(now) || is_dead(&request.payload)) {
                 let (gone, alive): (VecDeque<_>, VecDeque<_>) = std::mem::take(level)
                     .into_iter()
-                    .partition(|request| has_expired(request, now) || is_dead(&request.payload));
+                    .partition(|request| request.is_expired(now) || is_dead(&request.payload));
                 *level = alive;
                 dead.extend(gone);
             }
@@ -122,8 +129,7 @@ impl<T> BatchQueue<T> {
         if until <= now { Next::Batch(Vec::new()) } else { Next::Wait(until) }
     }
 
-    /// The batch a free instance is to run now. Requests whose deadline has passed are not taken:
-    /// call [`take_dead`](Self::take_dead) first.
+    /// The batch a free instance is to run now. Requests whose deadline has passed may be among it.
     pub fn next(&mut self, now: Timestamp, limits: BatchLimits) -> Next<T> {
         match self.readiness(now, limits) {
             Next::Empty => Next::Empty,
@@ -182,10 +188,6 @@ impl<T> BatchQueue<T> {
         self.rows -= rows;
         batch
     }
-}
-
-fn has_expired<T>(request: &Waiting<T>, now: Timestamp) -> bool {
-    request.deadline.is_some_and(|deadline| deadline <= now)
 }
 
 #[cfg(test)]

@@ -92,15 +92,6 @@ impl HistogramSnapshot {
         self.sum_seconds += other.sum_seconds;
         self
     }
-
-    /// What was counted since `earlier`, an older snapshot of the same histogram.
-    pub fn since(&self, earlier: &Self) -> Self {
-        let before = earlier.counts.iter().copied().chain(std::iter::repeat(0));
-        Self {
-            counts: self.counts.iter().zip(before).map(|(now, before)| now.saturating_sub(before)).collect(),
-            sum_seconds: (self.sum_seconds - earlier.sum_seconds).max(0.0),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -78,14 +78,16 @@ impl Meter {
     /// Takes in a reading; gives the mean power since the one before, where both tell energy.
     pub fn sample(&mut self, reading: &Reading) -> Option<PowerSample> {
         let before = self.last.replace(reading.clone())?;
-        let (Some(energy), Some(energy_before)) = (reading.energy, before.energy) else {
-            return reading.power.map(|power| PowerSample { at: reading.at, power });
-        };
         let interval = reading.at - before.at;
         if interval.is_zero() {
             return None;
         }
-        let drawn = energy - energy_before;
+        // A device without a counter tells power, which is taken to hold over the interval.
+        let drawn = match (reading.energy, before.energy, reading.power) {
+            (Some(energy), Some(energy_before), _) => energy - energy_before,
+            (_, _, Some(power)) => power * interval,
+            _ => return None,
+        };
         if let Some(open) = &mut self.open {
             open.energy += drawn;
             open.own_energy += drawn * reading.own_share.unwrap_or(1.0);
@@ -94,7 +96,8 @@ impl Meter {
     }
 
     /// Closes the open entry when it is long enough (or `at_once`), attributes it, and opens the next.
-    /// `stats` are the models as of `now`, the time of the last reading.
+    /// `stats` are the models as of `now`, the time of the last reading: while the device can't be read,
+    /// the entry stays open, so that no energy is booked as none.
     pub fn book(
         &mut self,
         now: Timestamp,
@@ -137,15 +140,14 @@ impl Meter {
     }
 }
 
-/// What each model did between two looks at its statistics. A model that was loaded anew in between
-/// starts from zero.
+/// What each model did between two looks at its statistics, which never fall.
 fn activity_between(
     before: &BTreeMap<ModelName, StatsSnapshot>,
     after: &BTreeMap<ModelName, StatsSnapshot>,
 ) -> BTreeMap<ModelName, Activity> {
     let none = StatsSnapshot::default();
     let of = |(name, after): (&ModelName, &StatsSnapshot)| {
-        let before = before.get(name).filter(|before| before.executions <= after.executions).unwrap_or(&none);
+        let before = before.get(name).unwrap_or(&none);
         let nanos = after.busy_core_nanos.saturating_sub(before.busy_core_nanos);
         let activity = Activity {
             core_seconds: nanos as f64 / 1e9,
@@ -196,6 +198,17 @@ mod tests {
         let sample = meter.sample(&reading(100, 3.0)).unwrap();
         assert!((sample.power.get() - 30.0).abs() < 1e-9);
         assert_eq!(meter.sample(&reading(100, 3.0)), None, "no time passed, no power known");
+    }
+
+    #[test]
+    fn a_device_without_a_counter_is_metered_by_its_power() {
+        let (mut meter, rate) = meter();
+        let reading = |ms| Reading { energy: None, power: Some(Watts::new(25.0)), ..reading(ms, 0.0) };
+        meter.sample(&reading(0));
+        meter.book(at(0), &BTreeMap::new(), None, &rate, false);
+        assert_eq!(meter.sample(&reading(1000)).unwrap().power, Watts::new(25.0));
+        let entry = meter.book(at(1000), &BTreeMap::new(), None, &rate, false).unwrap();
+        assert!((entry.metered.get() - 25.0).abs() < 1e-9);
     }
 
     #[test]

@@ -206,6 +206,12 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
     let mut add = |name: &str, help: &str, kind, metric: Option<Metric>| {
         families.extend(metric.map(|metric| family(name, help, kind, vec![metric])));
     };
+    add(
+        "wattle_control_up",
+        "Whether the control loop runs",
+        MetricType::GAUGE,
+        Some(gauge(&[], f64::from(u8::from(control.is_running())))),
+    );
     let power = status.power_watts.map(|power| power.get());
     add(
         "nv_gpu_power_usage",

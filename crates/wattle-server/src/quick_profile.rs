@@ -172,7 +172,7 @@ fn row_of(
     let sums = |stats: &StatsSnapshot| {
         let sizes = stats.by_batch_size.values();
         sizes.fold((0, 0), |(count, nanos), size| {
-            (count + size.count, nanos + size.infer_nanos + size.input_output_nanos)
+            (count + size.count, nanos + size.infer_nanos + size.output_nanos)
         })
     };
     let ((count_before, nanos_before), (count_after, nanos_after)) = (sums(before), sums(after));
@@ -224,10 +224,7 @@ mod tests {
     fn a_row_tells_what_came_in_between_and_unknown_where_nothing_did() {
         let stats = |rows, count, infer_nanos| StatsSnapshot {
             completed_rows: rows,
-            by_batch_size: BTreeMap::from([(
-                8,
-                BatchStats { count, infer_nanos, input_output_nanos: 1_000_000 },
-            )]),
+            by_batch_size: BTreeMap::from([(8, BatchStats { count, infer_nanos, output_nanos: 1_000_000 })]),
             ..StatsSnapshot::default()
         };
         let point = OperatingPoint::of_batch_and_instances(8, 1);

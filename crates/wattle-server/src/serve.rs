@@ -143,6 +143,7 @@ impl Server {
         let addresses = Addresses { http: http.1, grpc: grpc.1, admin: admin.1 };
 
         let repository = Arc::new(ModelRepository::open(&config.models, config.runtime, around)?);
+        let (stop, stopped) = watch::channel(false);
         let device = config.device.info();
         let ledger = config
             .ledger
@@ -154,6 +155,7 @@ impl Server {
             name: config.server_name,
             version: env!("CARGO_PKG_VERSION"),
             is_ready: AtomicBool::new(false),
+            stopped: stopped.clone(),
             max_request_bytes: config.max_request_bytes,
             power_source: format!(
                 "{}; a request's share of it is modelled from the core time of its batch",
@@ -173,7 +175,6 @@ impl Server {
         let control = Arc::new(Control::start(control, surroundings).map_err(ServeError::Thread)?);
 
         // Probes are answered while the models load: live, but not ready.
-        let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let admin_state =
             Arc::new(Admin { repository: Arc::clone(&repository), control: Arc::clone(&control) });
@@ -213,6 +214,9 @@ impl Server {
     pub async fn stop(mut self) {
         self.plane.is_ready.store(false, Ordering::Release);
         self.stop.send_replace(true);
+        // Models answer what they have, parked ones too, so that the connections that wait for it end.
+        let repository = Arc::clone(&self.plane.repository);
+        let closed = tokio::task::spawn_blocking(move || repository.close());
         let drained =
             tokio::time::timeout(DRAIN_LIMIT, async { while self.tasks.join_next().await.is_some() {} });
         if drained.await.is_err() {
@@ -221,13 +225,10 @@ impl Server {
                 "connections are cut: they did not end in time"
             );
         }
-        let (repository, control) = (Arc::clone(&self.plane.repository), Arc::clone(&self.control));
-        let closed = tokio::task::spawn_blocking(move || {
-            // The last interval is booked while the models that worked in it are still there.
-            control.stop();
-            repository.close();
-        });
-        if closed.await.is_err() {
+        let control = Arc::clone(&self.control);
+        // Last of all, so that the books hold everything.
+        let stopped = async { closed.await.and(tokio::task::spawn_blocking(move || control.stop()).await) };
+        if stopped.await.is_err() {
             tracing::error!("shutting down panicked");
         }
     }

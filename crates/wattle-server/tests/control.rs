@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use wattle_core::id::ModelName;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::profile::Profile;
@@ -40,12 +41,14 @@ batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,power_watts
 16,1,1600,10,200,200,modelled,modelled,1
 ";
 
-async fn start(policy: &str, cap_watts: f64) -> Server {
+/// A server, and the folder of its models, to be held for as long.
+async fn start(policy: &str, cap_watts: impl Into<Option<f64>>) -> (Server, TempDir) {
     let clock = Clock::start();
     let profile = Profile::parse(PROFILE, "a test").unwrap();
     let profiles = BTreeMap::from([(ModelName::from("digits-xs"), profile)]);
     let (device, load) = SimulatedDevice::new("simulated".into(), &profiles).unwrap();
-    let models = tempfile::tempdir().unwrap().keep();
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().to_owned();
     std::fs::create_dir_all(models.join("digits-xs/1")).unwrap();
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits-xs/1/model.onnx");
     std::fs::copy(bundled, models.join("digits-xs/1/model.onnx")).unwrap();
@@ -53,7 +56,7 @@ async fn start(policy: &str, cap_watts: f64) -> Server {
     std::fs::write(models.join("digits-xs/model.toml"), toml).unwrap();
     let options = PolicyOptions { profiles, ..PolicyOptions::default() };
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Server::start(ServeConfig {
+    let server = Server::start(ServeConfig {
         clock,
         models,
         host: localhost,
@@ -67,13 +70,14 @@ async fn start(policy: &str, cap_watts: f64) -> Server {
         budget: CoreBudget::new(2),
         device: Box::new(device),
         policy: build(policy, &options).unwrap(),
-        power_cap: Some(Signal::Constant(cap_watts)),
+        power_cap: cap_watts.into().map(Signal::Constant),
         carbon_intensity: None,
         tick: TICK,
         ledger: None,
     })
     .await
-    .unwrap()
+    .unwrap();
+    (server, folder)
 }
 
 /// Keeps the model's queue full until told to stop.
@@ -114,7 +118,7 @@ async fn until(what: &str, limit: Duration, is_so: impl Fn() -> bool) -> Duratio
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batch_sizer_climbs_falls_at_once_and_climbs_back_as_the_cap_moves() {
-    let server = start("batch-sizer", 210.0).await;
+    let (server, _folder) = start("batch-sizer", 210.0).await;
     let load = saturate(&server);
     until("climbs to the size that fits 210 W", Duration::from_secs(10), || batch_size(&server) == 16).await;
 
@@ -136,7 +140,7 @@ async fn batch_sizer_climbs_falls_at_once_and_climbs_back_as_the_cap_moves() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_violation_that_is_seen_is_acted_on_within_one_tick() {
-    let server = start("batch-sizer", 210.0).await;
+    let (server, _folder) = start("batch-sizer", 210.0).await;
     let load = saturate(&server);
     until("climbs", Duration::from_secs(10), || batch_size(&server) == 16).await;
     server.control().set_cap(CapOverride::of_watts(120.0).unwrap());
@@ -170,7 +174,7 @@ async fn a_violation_that_is_seen_is_acted_on_within_one_tick() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn combination_takes_the_best_point_under_the_cap_and_parks_when_none_fits() {
-    let server = start("combination", 160.0).await;
+    let (server, _folder) = start("combination", 160.0).await;
     let load = saturate(&server);
     until("takes b = 8", Duration::from_secs(5), || batch_size(&server) == 8).await;
     server.control().set_cap(CapOverride::of_watts(55.0).unwrap());
@@ -184,15 +188,40 @@ async fn combination_takes_the_best_point_under_the_cap_and_parks_when_none_fits
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_ledger_closes_on_a_live_server() {
-    let server = start("fixed", 210.0).await;
+async fn the_ledger_books_what_the_device_draws_and_what_models_that_are_gone_have_done() {
+    let (server, _folder) = start("fixed", 210.0).await;
     let load = saturate(&server);
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     load.abort();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let name = ModelName::from("digits-xs");
+    let answered = server.repository().stats()[&name].completed_requests;
+    server.repository().unload("digits-xs").unwrap();
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+
     let ledger = server.control().status().ledger.clone();
-    let attributed: f64 = ledger.by_model.values().map(|model| model.energy.get()).sum();
-    assert!(ledger.entries >= 2 && attributed > 0.0, "{ledger:?}");
-    let closure = attributed + ledger.idle.get() - ledger.metered.get();
-    assert!(closure.abs() < 1e-6 * ledger.metered.get(), "{ledger:?}");
+    assert_eq!(ledger.by_model[&name].requests, answered);
+    // 60 W while it computes at a batch size of 1, 50 W idle.
+    let seconds = (ledger.end.unwrap() - ledger.start.unwrap()).as_secs_f64();
+    let busy = ledger.by_model[&name].core_seconds;
+    let expected = 50.0 * seconds + 10.0 * busy;
+    let found = ledger.metered.get();
+    assert!((found - expected).abs() < 0.1 * expected, "{found} J metered, expected {expected} J");
+    let attributed = ledger.by_model[&name].energy.get();
+    assert!((attributed - 10.0 * busy).abs() < 0.2 * 10.0 * busy, "{attributed} J for {busy} s at 10 W");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cap_that_goes_away_lets_a_parked_model_serve_again() {
+    let (server, _folder) = start("combination", None).await;
+    let load = saturate(&server);
+    let instances = || server.repository().find("digits-xs", "").unwrap().executor.setting().instances;
+    until("takes the best point of all", Duration::from_secs(5), || batch_size(&server) == 16).await;
+    server.control().set_cap(CapOverride::of_watts(0.1).unwrap());
+    until("parks", Duration::from_secs(5), || instances() == 0).await;
+    server.control().clear_cap();
+    until("serves again", Duration::from_secs(5), || instances() == 1 && batch_size(&server) == 16).await;
+    load.abort();
     server.stop().await;
 }

@@ -67,8 +67,12 @@ fn argmax(logits: &[f64]) -> usize {
 
 /// One request over a connection of its own; the status and the body.
 fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Vec<u8>) {
+    announced(address, method, path, body, body.len())
+}
+
+/// As [`http`], of a body that is announced to have `length` bytes.
+fn announced(address: SocketAddr, method: &str, path: &str, body: &str, length: usize) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
     write!(
         stream,
         "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -221,9 +225,12 @@ async fn errors_say_what_was_expected() {
             "must be <= 32",
         );
         check("POST", infer, json!({ "inputs": [] }).to_string(), 400, "expected 1 inputs but got 0");
-        check("POST", infer, " ".repeat((1 << 20) + 1), 413, "--max-request-bytes");
         check("GET", infer, String::new(), 405, "Method Not Allowed");
         check("GET", "/v2/nothing", String::new(), 404, "Not Found");
+        // Refused as soon as it is announced: nothing of it has to be sent.
+        let (status, body) = announced(at.http, "POST", infer, "", (1 << 20) + 1);
+        assert_eq!(status, 413);
+        assert!(String::from_utf8(body).unwrap().contains("--max-request-bytes"));
         let (status, body) = http(at.http, "GET", "/v2/health/ready", "");
         assert_eq!((status, body), (200, br#"{"ready":true}"#.to_vec()));
     })

@@ -36,9 +36,11 @@ pub(super) fn in_force(
         Some(CapOverride::Watts(cap)) => (Some(cap), CapOrigin::SetByHand),
         // Infinite, not unknown: a policy keeps still where it doesn't know the cap, and may climb here.
         Some(CapOverride::Lifted) => (Some(Watts::new(f64::INFINITY)), CapOrigin::SetByHand),
-        None => match configured.and_then(|signal| signal.at(now)) {
-            Some(watts) => (Some(Watts::new(watts)), CapOrigin::Configured),
-            None => (None, CapOrigin::None),
+        None => match configured.map(|signal| signal.at(now)) {
+            Some(Some(watts)) => (Some(Watts::new(watts)), CapOrigin::Configured),
+            Some(None) => (None, CapOrigin::None),
+            // No cap was ever asked for: whatever an earlier one made small may grow again.
+            None => (Some(Watts::new(f64::INFINITY)), CapOrigin::None),
         },
     }
 }

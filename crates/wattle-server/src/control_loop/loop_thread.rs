@@ -16,7 +16,7 @@ use super::status::{DecisionRecord, ModelStatus, PowerPoint, PowerWindow, Status
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
-use crate::model_repository::{ModelEntry, Table};
+use crate::model_repository::Table;
 
 /// Length of a tick while nobody asks for anything.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -113,13 +113,9 @@ impl<'a> Driver<'a> {
         // a moment this short says little.
         let is_early = self.last_reading.is_some_and(|last| now - last < self.config.tick / 2);
         let sample = if is_early { None } else { self.read(now, power_cap) };
-        let stats: BTreeMap<ModelName, StatsSnapshot> =
-            table.iter().map(|(name, entry)| (name.clone(), stats_of(entry))).collect();
-        if let Some(entry) = self.meter.book(now, &stats, carbon, &self.around.energy_rate, false) {
-            self.totals.add(&entry);
-            if let Some(ledger) = &self.config.ledger {
-                ledger.append(entry);
-            }
+        let stats = self.around.repository.stats();
+        if !is_early && !self.is_read_failing {
+            self.book(now, &stats, carbon, false);
         }
 
         let is_violated = match (sample, power_cap) {
@@ -200,9 +196,7 @@ impl<'a> Driver<'a> {
         let models = table.iter().map(|(name, entry)| {
             let none = StatsSnapshot::default();
             let stats = stats.get(name).unwrap_or(&none);
-            let before =
-                self.stats_when_asked.get(name).filter(|before| before.arrived_rows <= stats.arrived_rows);
-            let before = before.unwrap_or(&none);
+            let before = self.stats_when_asked.get(name).unwrap_or(&none);
             ModelObservation {
                 name: name.clone(),
                 setting: entry.latest().executor.setting(),
@@ -348,30 +342,31 @@ impl<'a> Driver<'a> {
         }));
     }
 
-    /// Books what is open, restores the device and closes the ledger.
-    fn finish(mut self) {
-        let now = self.around.clock.now();
-        self.read(now, None);
-        let carbon = self.config.carbon_intensity.as_ref().and_then(|(signal, _)| signal.at(now));
-        let table = self.around.repository.table();
-        let mut stats = self.stats_last_tick.clone();
-        stats.extend(table.iter().map(|(name, entry)| (name.clone(), stats_of(entry))));
-        let carbon = carbon.map(CarbonIntensity::new);
-        if let Some(entry) = self.meter.book(now, &stats, carbon, &self.around.energy_rate, true) {
+    /// Closes the ledger entry that is open, if it is long enough or `at_once`.
+    fn book(
+        &mut self,
+        now: Timestamp,
+        stats: &BTreeMap<ModelName, StatsSnapshot>,
+        carbon: Option<CarbonIntensity>,
+        at_once: bool,
+    ) {
+        if let Some(entry) = self.meter.book(now, stats, carbon, &self.around.energy_rate, at_once) {
             self.totals.add(&entry);
             if let Some(ledger) = &self.config.ledger {
                 ledger.append(entry);
             }
         }
+    }
+
+    /// Books what is open, restores the device and closes the ledger.
+    fn finish(mut self) {
+        let now = self.around.clock.now();
+        self.read(now, None);
+        let carbon = self.config.carbon_intensity.as_ref().and_then(|(signal, _)| signal.at(now));
+        let stats = self.around.repository.stats();
+        self.book(now, &stats, carbon.map(CarbonIntensity::new), true);
         if let Err(error) = self.config.device.restore() {
             tracing::error!(%error, "a knob could not be put back as it was found");
         }
     }
-}
-
-/// Statistics of all versions of a model together.
-fn stats_of(entry: &ModelEntry) -> StatsSnapshot {
-    let mut all = entry.versions.values().map(|served| served.executor.stats());
-    let first = all.next().unwrap_or_default();
-    all.fold(first, StatsSnapshot::plus)
 }

@@ -12,6 +12,7 @@ mod status;
 mod waker;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -76,6 +77,7 @@ pub struct Control {
 
 struct Shared {
     stop: AtomicBool,
+    is_running: AtomicBool,
     waker: Arc<Waker>,
     cap_override: Mutex<Option<CapOverride>>,
     next_policy: Mutex<Option<Box<dyn Policy>>>,
@@ -96,6 +98,7 @@ impl Control {
         let device = config.device.info().clone();
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
+            is_running: AtomicBool::new(true),
             waker: Arc::clone(&around.waker),
             cap_override: Mutex::default(),
             next_policy: Mutex::default(),
@@ -106,9 +109,15 @@ impl Control {
             reasons: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("control".into())
-            .spawn(move || loop_thread::run(config, &around, &of_thread))?;
+        let thread = thread::Builder::new().name("control".into()).spawn(move || {
+            let run = || loop_thread::run(config, &around, &of_thread);
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                // The device was restored as it was dropped. The models go on with their knobs as they stand.
+                tracing::error!("the control loop panicked, no cap is kept any more; restart the server");
+                of_thread.status.store(Arc::new(Status::before_first_tick("none: the control loop failed")));
+                of_thread.is_running.store(false, Ordering::Release);
+            }
+        })?;
         Ok(Self { shared, device, thread: Mutex::new(Some(thread)) })
     }
 
@@ -134,6 +143,11 @@ impl Control {
     pub fn set_policy(&self, policy: Box<dyn Policy>) {
         *lock(&self.shared.next_policy) = Some(policy);
         self.shared.waker.wake();
+    }
+
+    /// Whether the loop runs. It ends before [`stop`](Self::stop) only by a defect of its own.
+    pub fn is_running(&self) -> bool {
+        self.shared.is_running.load(Ordering::Acquire)
     }
 
     /// How things stand, as of the last tick.
@@ -171,10 +185,9 @@ impl Control {
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.waker.wake();
-        if let Some(thread) = lock(&self.thread).take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the control loop panicked; the device was restored as it was dropped");
+        if let Some(thread) = lock(&self.thread).take() {
+            // A panic was caught and told of in the thread.
+            drop(thread.join());
         }
     }
 }

@@ -84,7 +84,13 @@ impl GrpcInferenceService for Service {
         let mut requests = request.into_inner();
         let (sender, running) = tokio::sync::mpsc::channel(MAX_RUNNING_OF_A_STREAM);
         tokio::spawn(async move {
-            while let Some(request) = requests.next().await {
+            let mut stopped = plane.stopped.clone();
+            loop {
+                let request = tokio::select! {
+                    request = requests.next() => request,
+                    _ = stopped.wait_for(|stopped| *stopped) => None,
+                };
+                let Some(request) = request else { return };
                 let plane = Arc::clone(&plane);
                 let answer = tokio::spawn(async move { Ok(answer_of_stream(&plane, request?).await) });
                 // The client went away: nobody waits for what is still to come.

@@ -311,6 +311,7 @@ mod tests {
             is_ready: AtomicBool::new(true),
             max_request_bytes: 1000,
             power_source: String::new(),
+            stopped: tokio::sync::watch::channel(false).1,
         };
         (plane, folder)
     }

@@ -48,6 +48,8 @@ pub struct DataPlane {
     pub max_request_bytes: usize,
     /// How power is known, for answers that say what they cost.
     pub power_source: String,
+    /// Becomes true when the server stops: streams end.
+    pub stopped: tokio::sync::watch::Receiver<bool>,
 }
 
 /// A model's metadata; every served version is listed.
@@ -93,7 +95,7 @@ async fn unload(plane: &Arc<DataPlane>, name: String) -> Result<(), ApiError> {
 
 async fn control(
     plane: &Arc<DataPlane>,
-    act: impl FnOnce(&ModelRepository) -> Result<(), RepositoryError> + Send + 'static,
+    act: impl FnOnce(&Arc<ModelRepository>) -> Result<(), RepositoryError> + Send + 'static,
 ) -> Result<(), ApiError> {
     let repository = Arc::clone(&plane.repository);
     let done = tokio::task::spawn_blocking(move || act(&repository)).await;

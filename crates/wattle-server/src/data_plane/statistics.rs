@@ -38,7 +38,7 @@ fn of_model(plane: &DataPlane, served: &ServedModel) -> ModelStatistics {
         batch_size: u64::from(size),
         compute_input: some(batch.count, 0),
         compute_infer: some(batch.count, batch.infer_nanos),
-        compute_output: some(batch.count, batch.input_output_nanos),
+        compute_output: some(batch.count, batch.output_nanos),
     };
     let last_inference = match stats.executions {
         0 => 0,

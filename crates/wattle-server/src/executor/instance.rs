@@ -60,7 +60,17 @@ pub(super) fn spawn(
 
 /// Answers every request that nobody waits for any more or whose deadline has passed.
 pub(super) fn answer_dead(shared: &Shared, inner: &mut Inner, now: Timestamp) {
-    for dead in inner.queue.take_dead(now, |job| job.answer.is_closed()) {
+    inner.swept = now;
+    answer_late(shared, inner.queue.take_dead(now, is_abandoned), now);
+}
+
+/// Whether the one who asked has gone away.
+fn is_abandoned(job: &Job) -> bool {
+    job.answer.is_closed()
+}
+
+fn answer_late(shared: &Shared, dead: Vec<Waiting<Job>>, now: Timestamp) {
+    for dead in dead {
         let waited = now.saturating_since(dead.arrived);
         shared.stats.failed(1, waited);
         let model = shared.name.clone();
@@ -74,7 +84,7 @@ pub(super) fn answer_dead(shared: &Shared, inner: &mut Inner, now: Timestamp) {
 fn serve(shared: &Arc<Shared>, index: u32, mut instance: Box<dyn Instance>) {
     while let Some((batch, grant)) = take(shared, index) {
         let began = shared.around.clock.now();
-        run(shared, instance.as_mut(), batch, &grant, began);
+        run(shared, instance.as_mut(), batch, &grant);
         drop(grant);
         rest(shared, began);
     }
@@ -102,14 +112,19 @@ fn take(shared: &Shared, index: u32) -> Option<(Vec<Waiting<Job>>, CoreGrant)> {
                     inner = shared.lock();
                     continue;
                 };
-                answer_dead(shared, &mut inner, now);
                 if let Next::Batch(batch) = inner.queue.next(now, limits) {
-                    let more = !inner.queue.is_empty();
-                    drop(inner);
-                    if more {
-                        shared.work.notify_one();
+                    let (dead, batch): (Vec<_>, Vec<_>) = batch
+                        .into_iter()
+                        .partition(|request| request.is_expired(now) || is_abandoned(&request.payload));
+                    answer_late(shared, dead, now);
+                    if !batch.is_empty() {
+                        let more = !inner.queue.is_empty();
+                        drop(inner);
+                        if more {
+                            shared.work.notify_one();
+                        }
+                        return Some((batch, grant));
                     }
-                    return Some((batch, grant));
                 }
             }
             Next::Wait(until) => {
@@ -141,53 +156,85 @@ fn give_up(shared: &Shared, index: u32, detail: &str) {
     }
     let limits = BatchLimits { batch_size: u32::MAX, max_queue_delay: std::time::Duration::ZERO };
     while let Next::Batch(batch) = inner.queue.next(shared.around.clock.now(), limits) {
+        let now = shared.around.clock.now();
+        let waited = batch.iter().map(|request| now.saturating_since(request.arrived)).sum();
+        shared.stats.failed(batch.len() as u64, waited);
         let error = ExecuteError::Failed { model: shared.name.clone(), detail: detail.to_owned() };
         answer_all(batch, &error);
     }
 }
 
-/// Runs one batch and answers its requests. The runtime is never let panic through.
-fn run(
+/// Runs one batch and answers its requests. Where it fails as a whole, each request is run alone, so that
+/// one that can't be run takes no other with it.
+fn run(shared: &Shared, instance: &mut dyn Instance, mut batch: Vec<Waiting<Job>>, grant: &CoreGrant) {
+    let began = shared.around.clock.now();
+    match infer(shared, instance, &batch, grant, began) {
+        Ok(outputs) => answer(shared, batch, outputs, grant, began),
+        Err(error) if batch.len() == 1 => {
+            let now = shared.around.clock.now();
+            let total = batch.iter().map(|request| now.saturating_since(request.arrived)).sum();
+            shared.stats.failed(1, total);
+            tracing::warn!(model = %shared.name, %error, "request failed");
+            answer_all(batch, &error);
+        }
+        Err(error) => {
+            tracing::debug!(model = %shared.name, requests = batch.len(), %error, "batch failed, its requests are run alone");
+            batch.drain(..).for_each(|request| run(shared, instance, vec![request], grant));
+        }
+    }
+}
+
+/// What the runtime makes of a batch, cut into the answers of its requests. It is never let panic through.
+fn infer(
     shared: &Shared,
     instance: &mut dyn Instance,
-    mut batch: Vec<Waiting<Job>>,
+    batch: &[Waiting<Job>],
+    grant: &CoreGrant,
+    began: Timestamp,
+) -> Result<Inferred, ExecuteError> {
+    let rows = batch.iter().map(|request| request.rows).sum();
+    let inputs = gather(batch);
+    shared.stats.batch_began(grant.cores(), began);
+    let outcome = catch_unwind(AssertUnwindSafe(|| instance.infer(inputs, grant.cores())));
+    let ended = shared.around.clock.now();
+    shared.stats.batch_ended(grant.cores(), began, ended);
+    let outputs = match outcome {
+        Ok(Ok(outputs)) => cut(&outputs, batch, rows).map_err(|detail| failure(shared, detail))?,
+        Ok(Err(error)) => return Err(failure_of(shared, &error)),
+        Err(_) => {
+            let detail = "the runtime panicked; this is a bug in it, the server goes on";
+            return Err(failure(shared, detail.into()));
+        }
+    };
+    Ok(Inferred { outputs, rows, ended })
+}
+
+/// A batch that was run.
+struct Inferred {
+    /// The outputs of each request.
+    outputs: Vec<Vec<Tensor>>,
+    rows: u32,
+    /// When the runtime was done.
+    ended: Timestamp,
+}
+
+fn answer(
+    shared: &Shared,
+    batch: Vec<Waiting<Job>>,
+    inferred: Inferred,
     grant: &CoreGrant,
     began: Timestamp,
 ) {
-    let clock = shared.around.clock;
-    let rows: u32 = batch.iter().map(|request| request.rows).sum();
-    let queue = batch.iter().map(|request| began.saturating_since(request.arrived)).sum();
-    let inputs = gather(&mut batch);
-    shared.stats.batch_began(grant.cores(), began);
-    let outcome = catch_unwind(AssertUnwindSafe(|| instance.infer(inputs, grant.cores())));
-    let inferred = clock.now();
-    shared.stats.batch_ended(grant.cores(), began, inferred);
-
-    let outputs = match outcome {
-        Ok(Ok(outputs)) => cut(&outputs, &batch, rows).map_err(|detail| failure(shared, detail)),
-        Ok(Err(error)) => Err(failure_of(shared, &error)),
-        Err(_) => {
-            Err(failure(shared, "the runtime panicked; this is a bug in it, the server goes on".into()))
-        }
-    };
-    let outputs = match outputs {
-        Ok(outputs) => outputs,
-        Err(error) => {
-            let total = batch.iter().map(|request| inferred.saturating_since(request.arrived)).sum();
-            shared.stats.failed(batch.len() as u64, total);
-            tracing::warn!(model = %shared.name, requests = batch.len(), %error, "batch failed");
-            return answer_all(batch, &error);
-        }
-    };
-    let now = clock.now();
-    let core_seconds = f64::from(grant.cores()) * inferred.saturating_since(began).as_secs_f64();
+    let Inferred { outputs, rows, ended } = inferred;
+    let now = shared.around.clock.now();
+    let core_seconds = f64::from(grant.cores()) * (ended - began).as_secs_f64();
     let energy: Option<Joules> = shared.around.energy_rate.of_core_seconds(core_seconds);
     let times = BatchTimes {
         rows,
         requests: batch.len() as u64,
-        queue,
-        infer: inferred.saturating_since(began),
-        output: now.saturating_since(inferred),
+        queue: batch.iter().map(|request| began.saturating_since(request.arrived)).sum(),
+        infer: ended - began,
+        output: now - ended,
         total: batch.iter().map(|request| now.saturating_since(request.arrived)).sum(),
     };
     // Counted before they are sent: who has an answer finds it in the statistics.
@@ -224,22 +271,21 @@ fn answer_all(batch: Vec<Waiting<Job>>, error: &ExecuteError) {
 }
 
 /// The inputs of a batch: the slices of its requests side by side. Copies no tensor.
-fn gather(batch: &mut [Waiting<Job>]) -> Vec<BatchInput> {
-    let mut requests = batch.iter_mut().map(|request| std::mem::take(&mut request.payload.inputs));
-    let Some(first) = requests.next() else { return Vec::new() };
-    let mut inputs: Vec<BatchInput> = first
-        .into_iter()
-        .map(|Tensor { name, datatype, shape, data }| BatchInput { name, datatype, shape, parts: vec![data] })
-        .collect();
-    for request in requests {
-        for (input, tensor) in inputs.iter_mut().zip(request) {
-            if let (Some(rows), Some(more)) = (input.shape.first_mut(), tensor.shape.first()) {
+fn gather(batch: &[Waiting<Job>]) -> Vec<BatchInput> {
+    let Some((first, others)) = batch.split_first() else { return Vec::new() };
+    let of_input = |(at, tensor): (usize, &Tensor)| {
+        let mut shape = tensor.shape.clone();
+        let mut parts = Vec::with_capacity(batch.len());
+        parts.push(tensor.data.clone());
+        for more in others.iter().filter_map(|request| request.payload.inputs.get(at)) {
+            if let (Some(rows), Some(more)) = (shape.first_mut(), more.shape.first()) {
                 *rows += more;
             }
-            input.parts.push(tensor.data);
+            parts.push(more.data.clone());
         }
-    }
-    inputs
+        BatchInput { name: tensor.name.clone(), datatype: tensor.datatype, shape, parts }
+    };
+    first.payload.inputs.iter().enumerate().map(of_input).collect()
 }
 
 /// Each request's own rows of the outputs. Copies no tensor.

@@ -33,6 +33,9 @@ use crate::meter::EnergyRate;
 pub use knobs::Knobs;
 pub use stats::{BatchStats, DurationStats, ModelStats, StatsSnapshot};
 
+/// Time between two searches of a full queue for requests that nobody waits for any more.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
+
 /// What an executor needs of the server it runs in.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -132,6 +135,8 @@ struct Shared {
     model: Arc<dyn LoadedModel>,
     limits: ServingLimits,
     knobs: Knobs,
+    /// Held while knobs are turned, so that of two who turn at once neither is undone.
+    turning: Mutex<()>,
     stats: ModelStats,
     around: Surroundings,
     closing: AtomicBool,
@@ -146,6 +151,8 @@ struct Inner {
     queue: BatchQueue<Job>,
     /// Whether the instance thread of that index lives.
     alive: Vec<bool>,
+    /// When the queue was last searched for requests that nobody waits for.
+    swept: Timestamp,
     /// The instance threads, some of which may have ended.
     threads: Vec<JoinHandle<()>>,
 }
@@ -183,10 +190,16 @@ impl Executor {
             model,
             limits,
             knobs: Knobs::new(setting, around.clock.now()),
+            turning: Mutex::default(),
             stats: ModelStats::default(),
             around,
             closing: AtomicBool::new(false),
-            inner: Mutex::new(Inner { queue: BatchQueue::default(), alive: Vec::new(), threads: Vec::new() }),
+            inner: Mutex::new(Inner {
+                queue: BatchQueue::default(),
+                alive: Vec::new(),
+                swept: Timestamp::ZERO,
+                threads: Vec::new(),
+            }),
             work: Condvar::new(),
             turned: Condvar::new(),
         });
@@ -223,11 +236,13 @@ impl Executor {
         }
         let refused = match inner.queue.push(waiting, max_queue_size) {
             Ok(()) => None,
-            Err(waiting) => {
-                // Requests that nobody waits for any more must not keep a live one out.
+            // Requests that nobody waits for any more must not keep a live one out. In an overload each
+            // search would be for nothing, so there are few.
+            Err(waiting) if now - inner.swept >= SWEEP_INTERVAL => {
                 instance::answer_dead(shared, &mut inner, now);
                 inner.queue.push(waiting, max_queue_size).err()
             }
+            Err(waiting) => Some(waiting),
         };
         if !inner.alive.contains(&true) {
             // The instances could not be made when they were last wanted: try again, or tell why not.
@@ -250,6 +265,7 @@ impl Executor {
 
     /// Turns serving knobs. Refused as a whole when any value is out of its range.
     pub fn turn(&self, change: &ServingChange) -> Result<ServingSetting, SettingError> {
+        let _turning = self.shared.turning.lock().unwrap_or_else(PoisonError::into_inner);
         let setting = change.apply_to(self.setting());
         self.shared.limits.check(&setting)?;
         self.shared.knobs.set(setting, self.shared.around.clock.now());

@@ -33,8 +33,8 @@ impl DurationStats {
 pub struct BatchStats {
     /// Batches.
     pub count: u64,
-    /// Nanoseconds of gathering and cutting.
-    pub input_output_nanos: u64,
+    /// Nanoseconds of cutting the outputs into answers.
+    pub output_nanos: u64,
     /// Nanoseconds in the runtime.
     pub infer_nanos: u64,
 }
@@ -126,7 +126,7 @@ impl ModelStats {
         let stats = by_size.entry(times.rows).or_default();
         stats.count += 1;
         stats.infer_nanos += times.infer.as_nanos() as u64;
-        stats.input_output_nanos += times.output.as_nanos() as u64;
+        stats.output_nanos += times.output.as_nanos() as u64;
     }
 
     pub(super) fn snapshot(&self, now: Timestamp, queued_requests: u64, queued_rows: u64) -> StatsSnapshot {
@@ -228,7 +228,7 @@ impl StatsSnapshot {
             let sum = self.by_batch_size.entry(size).or_default();
             sum.count += stats.count;
             sum.infer_nanos += stats.infer_nanos;
-            sum.input_output_nanos += stats.input_output_nanos;
+            sum.output_nanos += stats.output_nanos;
         }
         self.latency = self.latency.plus(other.latency);
         self

@@ -22,7 +22,7 @@ use wattle_core::id::ModelName;
 use wattle_core::knob::{ServingChange, SettingError};
 use wattle_runtime::runtime::{ModelSource, Runtime};
 
-use crate::executor::{Executor, Surroundings};
+use crate::executor::{Executor, StatsSnapshot, Surroundings};
 use config::{Declared, ModelConfig};
 
 /// One version of a model, ready to serve.
@@ -49,9 +49,17 @@ impl ModelEntry {
         self.versions.values().next_back().expect("an entry is made with at least one version")
     }
 
-    /// Turns the knobs of every version.
+    /// What all versions together have done.
+    pub fn stats(&self) -> StatsSnapshot {
+        let all = self.versions.values().map(|served| served.executor.stats());
+        all.fold(StatsSnapshot::default(), StatsSnapshot::plus)
+    }
+
+    /// Turns the knobs of every version, or of none where one of them can't take a value.
     pub fn turn(&self, change: &ServingChange) -> Result<(), SettingError> {
-        self.versions.values().try_for_each(|served| served.executor.turn(change).map(drop))
+        let executors = || self.versions.values().map(|served| &served.executor);
+        executors().try_for_each(|executor| executor.limits().check(&change.apply_to(executor.setting())))?;
+        executors().try_for_each(|executor| executor.turn(change).map(drop))
     }
 }
 
@@ -121,8 +129,17 @@ pub struct ModelRepository {
     unavailable: Mutex<BTreeMap<ModelName, String>>,
     /// Held while a model loads or unloads, so that two at once don't undo each other.
     changing: Mutex<()>,
-    /// Threads in which models that were replaced or unloaded answer what they have.
-    leaving: Mutex<Vec<JoinHandle<()>>>,
+    /// Models that were replaced or unloaded and answer what they have, each in a thread of its own.
+    leaving: Mutex<Leaving>,
+}
+
+/// What was served and is on its way out.
+#[derive(Default)]
+struct Leaving {
+    entries: Vec<(ModelName, Arc<ModelEntry>)>,
+    threads: Vec<JoinHandle<()>>,
+    /// What those that are gone have done, so that no work is lost from the books.
+    gone: BTreeMap<ModelName, StatsSnapshot>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -162,7 +179,7 @@ impl ModelRepository {
 
     /// Loads every model of the folder. Those that fail are logged and listed in the index; the rest
     /// serve. Returns the failures.
-    pub fn load_all(&self) -> Result<Vec<RepositoryError>, RepositoryError> {
+    pub fn load_all(self: &Arc<Self>) -> Result<Vec<RepositoryError>, RepositoryError> {
         let failures = self.names()?.iter().filter_map(|name| self.load(name, None).err()).collect();
         Ok(failures)
     }
@@ -188,7 +205,11 @@ impl ModelRepository {
     /// Loads a model, or loads it anew. Blocks. What was served before serves until the new one is
     /// ready, and goes on serving when it fails. `config`: Triton's JSON form, in place of the
     /// model's own files.
-    pub fn load(&self, name: &str, config: Option<&str>) -> Result<(), RepositoryError> {
+    pub fn load(self: &Arc<Self>, name: &str, config: Option<&str>) -> Result<(), RepositoryError> {
+        if !is_plain(name) {
+            let detail = "its name is not that of a folder in the model repository".to_owned();
+            return Err(RepositoryError::Load { name: name.to_owned(), detail });
+        }
         let _changing = lock(&self.changing);
         let started = self.around.clock.now();
         match self.read(name, config) {
@@ -219,7 +240,7 @@ impl ModelRepository {
     }
 
     /// Unloads a model. It takes no more requests; those it has are answered.
-    pub fn unload(&self, name: &str) -> Result<(), RepositoryError> {
+    pub fn unload(self: &Arc<Self>, name: &str) -> Result<(), RepositoryError> {
         let _changing = lock(&self.changing);
         self.find(name, "")?;
         self.swap(name.into(), None);
@@ -252,34 +273,52 @@ impl ModelRepository {
         Ok(lines)
     }
 
-    /// Unloads everything and waits until all that was accepted is answered. Blocks.
-    pub fn close(&self) {
-        let _changing = lock(&self.changing);
-        let table = self.table.swap(Arc::default());
-        for served in table.values().flat_map(|entry| entry.versions.values()) {
-            served.executor.close();
+    /// What each model has done since the server started, by name: those that were replaced or unloaded
+    /// count on, so that no figure ever falls.
+    pub fn stats(&self) -> BTreeMap<ModelName, StatsSnapshot> {
+        // Held throughout, so that a model on its way from one place to the next is counted once.
+        let leaving = lock(&self.leaving);
+        let mut stats = leaving.gone.clone();
+        let table = self.table();
+        let served = leaving.entries.iter().map(|(name, entry)| (name, entry)).chain(table.iter());
+        for (name, entry) in served {
+            let sum = stats.remove(name).unwrap_or_default().plus(entry.stats());
+            stats.insert(name.clone(), sum);
         }
-        let leaving = std::mem::take(&mut *lock(&self.leaving));
-        for thread in leaving {
-            drop(thread.join());
-        }
+        stats
     }
 
-    /// Puts `entry` in place of what is served under `name`, which drains by itself.
-    fn swap(&self, name: ModelName, entry: Option<Arc<ModelEntry>>) {
+    /// Unloads everything and waits until all that was accepted is answered. Blocks.
+    pub fn close(self: &Arc<Self>) {
+        let _changing = lock(&self.changing);
+        for name in self.table().keys() {
+            self.swap(name.clone(), None);
+        }
+        let threads = std::mem::take(&mut lock(&self.leaving).threads);
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+
+    /// Puts `entry` in place of what is served under `name`, which answers what it has and goes.
+    fn swap(self: &Arc<Self>, name: ModelName, entry: Option<Arc<ModelEntry>>) {
+        let mut leaving = lock(&self.leaving);
         let mut table = Table::clone(&self.table.load());
         let old = match entry {
-            Some(entry) => table.insert(name, entry),
+            Some(entry) => table.insert(name.clone(), entry),
             None => table.remove(&name),
         };
         self.table.store(Arc::new(table));
-        if let Some(old) = old {
-            let closing =
-                thread::spawn(move || old.versions.values().for_each(|served| served.executor.close()));
-            let mut leaving = lock(&self.leaving);
-            leaving.retain(|thread| !thread.is_finished());
-            leaving.push(closing);
-        }
+        let Some(old) = old else { return };
+        leaving.entries.push((name.clone(), Arc::clone(&old)));
+        let repository = Arc::clone(self);
+        let thread = thread::spawn(move || {
+            old.versions.values().for_each(|served| served.executor.close());
+            let mut leaving = lock(&repository.leaving);
+            leaving.entries.retain(|(_, entry)| !Arc::ptr_eq(entry, &old));
+            let sum = leaving.gone.remove(&name).unwrap_or_default().plus(old.stats());
+            leaving.gone.insert(name, sum);
+        });
+        leaving.threads.retain(|thread| !thread.is_finished());
+        leaving.threads.push(thread);
     }
 
     /// The folders that may hold a model, by name.
@@ -299,9 +338,8 @@ impl ModelRepository {
 
     /// Reads a model's files and starts its versions. Errors name the file and what to do.
     fn read(&self, name: &str, config: Option<&str>) -> Result<ModelEntry, String> {
-        let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.');
         let folder = self.folder.join(name);
-        if !is_plain || !folder.is_dir() {
+        if !folder.is_dir() {
             return Err(format!("no folder {name:?} in the model repository {}", self.folder.display()));
         }
         let declared = declared(&folder, config)?;
@@ -328,6 +366,11 @@ impl ModelRepository {
         }
         Ok(entry)
     }
+}
+
+/// Whether a name is that of a folder, and of none outside the repository.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with('.')
 }
 
 /// What the owner says of the model in `folder`.

@@ -15,8 +15,6 @@ pub struct ModelToml {
     /// Which versions are served: `latest = N`, `all = true` or `specific = [..]`; the latest one by
     /// default.
     pub versions: Versions,
-    /// The profile that policies use, beside this file.
-    pub profile: Option<String>,
 }
 
 /// `[batching]`.

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
-use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuRoots};
+use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuPowerSource, CpuRoots};
 use wattle_device::device::Device;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::choice::RuntimeChoice;
@@ -109,6 +109,12 @@ pub(crate) struct ServeArgs {
     no_ledger: bool,
 }
 
+/// More compute threads than any machine has.
+const MAX_CORES: u32 = 4096;
+/// Shortest tick where power is estimated: the kernel counts busy time in steps of 10 ms, so that a
+/// shorter one is judged by what was before it.
+const SHORTEST_ESTIMATED_TICK: Duration = Duration::from_millis(100);
+
 /// Which device is metered and turned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -164,8 +170,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         Some(path) => read_file(path)?,
     };
     let cores = args.cores.or(file.cores).unwrap_or_else(available_cores);
-    if cores == 0 {
-        return Err(anyhow::anyhow!("cores is 0, expected at least 1")).context(ConfigError);
+    if !(1..=MAX_CORES).contains(&cores) {
+        return Err(anyhow::anyhow!("cores is {cores}, expected 1 to {MAX_CORES}")).context(ConfigError);
     }
     let runtime = async_runtime()?;
     let config = configure(args, file, cores)?;
@@ -181,9 +187,17 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         );
         announce(&server);
         stop.await;
-        tracing::info!("stopping: answering what was accepted");
-        server.stop().await;
-        tracing::info!("stopped");
+        tracing::info!("stopping: answering what was accepted; a second signal cuts that short");
+        let at_once = stop_signal()?;
+        let control = Arc::clone(server.control());
+        tokio::select! {
+            () = server.stop() => tracing::info!("stopped"),
+            () = at_once => {
+                // Whatever is lost, the device is put back and the books are closed.
+                control.stop();
+                tracing::warn!("stopped at once: requests may have been lost");
+            }
+        }
         Ok(())
     })
 }
@@ -217,10 +231,14 @@ pub(crate) fn stop_signal() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hang_up.recv() => {}
+            _ = quit.recv() => {}
         }
     })
 }
@@ -247,6 +265,10 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
             named.iter().map(|name| name.parse()).collect::<Result<_, _>>().context(ConfigError)?;
     }
     let profiles = profiles::read_all(&models, &args.profile)?;
+    let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
+    if tick.is_zero() {
+        bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
+    }
     let clock = Clock::start();
     let budget = CoreBudget::new(cores);
     let estimate =
@@ -256,6 +278,16 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let (device, simulated): (Box<dyn Device>, Option<Arc<dyn Runtime>>) = match kind {
         DeviceKind::Cpu => {
             let device = CpuDevice::new("cpu".into(), &CpuRoots::default(), estimate, Arc::clone(&budget))?;
+            if matches!(device.power_source(), CpuPowerSource::Estimate { .. })
+                && tick < SHORTEST_ESTIMATED_TICK
+            {
+                return Err(anyhow::anyhow!(
+                    "tick_ms is {}, expected at least {} where power is estimated from utilisation",
+                    tick.as_millis(),
+                    SHORTEST_ESTIMATED_TICK.as_millis()
+                ))
+                .context(ConfigError);
+            }
             (Box::new(device), None)
         }
         DeviceKind::Simulated => {
@@ -287,22 +319,18 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         PolicyOptions { batch_sizer: file.batch_sizer, best_under_cap: file.best_under_cap, profiles };
     let policy = build(&policy_name, &options).context(ConfigError)?;
     let power_cap = signal(
-        args.power_cap_watts.or(file.power_cap_watts),
-        args.power_cap_trace.or(file.power_cap_trace).as_deref(),
+        (args.power_cap_watts, args.power_cap_trace),
+        (file.power_cap_watts, file.power_cap_trace),
         "power_cap_watts",
     )?;
     let carbon_intensity = signal(
-        args.carbon_intensity.or(file.carbon_intensity),
-        args.carbon_trace.or(file.carbon_trace).as_deref(),
+        (args.carbon_intensity, args.carbon_trace),
+        (file.carbon_intensity, file.carbon_trace),
         "carbon_intensity_g_per_kwh",
     )?;
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let keeps_ledger = !(args.no_ledger || file.no_ledger.unwrap_or(false));
+    let keeps_ledger = args.ledger.is_some() || !(args.no_ledger || file.no_ledger.unwrap_or(false));
     let ledger = args.ledger.or(file.ledger).unwrap_or_else(|| "wattle-ledger.sqlite".into());
-    let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
-    if tick.is_zero() {
-        bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
-    }
     Ok(ServeConfig {
         clock,
         models,
@@ -336,15 +364,24 @@ fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstim
     }
 }
 
-/// A constant or a trace, and where it is from.
-fn signal(constant: Option<f64>, trace: Option<&Path>, column: &str) -> Result<Option<(Signal, String)>> {
+/// A constant or a trace, and where it is from. What the command line says of either goes before the file.
+fn signal(
+    flags: (Option<f64>, Option<PathBuf>),
+    file: (Option<f64>, Option<PathBuf>),
+    column: &str,
+) -> Result<Option<(Signal, String)>> {
+    let (constant, trace) = if flags.0.is_some() || flags.1.is_some() { flags } else { file };
+    if constant.is_some() && trace.is_some() {
+        return Err(anyhow::anyhow!("{column} is given as a constant and as a trace, expected one of them"))
+            .context(ConfigError);
+    }
     if let Some(value) = constant {
         if !value.is_finite() || value < 0.0 {
             return Err(anyhow::anyhow!("{column} is {value}, expected 0 or more")).context(ConfigError);
         }
         return Ok(Some((Signal::Constant(value), "assumed: a constant from the configuration".into())));
     }
-    let Some(path) = trace else { return Ok(None) };
+    let Some(path) = &trace else { return Ok(None) };
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read {}", path.display()))
         .context(ConfigError)?;

@@ -80,7 +80,7 @@ fn sources(power: &Provenance) -> Vec<Provenance> {
         Provenance::new(
             and_modelled,
             "that energy, split by the ledger: idle power and other programs' share are idle, the rest is the \
-             models' by core time; whole ledger entries (1 s) only",
+             models' by core time, the demo's own client included; whole ledger entries (1 s) only",
         ),
         Provenance::new(
             Basis::Assumed,
