@@ -72,9 +72,6 @@ impl LedgerStore {
     /// Opens or makes the file at `path` and begins a run in it.
     pub fn open(path: &Path, started_unix: Duration, device: &str) -> Result<Self, LedgerStoreError> {
         let failed = |detail: String| LedgerStoreError { path: path.display().to_string(), detail };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
-        }
         let connection = connect(path).map_err(|error| failed(error.to_string()))?;
         let run = begin_run(&connection, started_unix, device).map_err(|error| failed(error.to_string()))?;
         let (sender, receiver) = channel();
@@ -280,7 +277,7 @@ mod tests {
     #[test]
     fn what_is_appended_is_there_after_the_store_is_closed_and_the_books_close() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("made/ledger.sqlite");
+        let path = folder.path().join("ledger.sqlite");
         for run in 1..=2 {
             let store = LedgerStore::open(&path, Duration::ZERO, "cpu").unwrap();
             (0..5 * run).for_each(|second| store.append(entry(second)));

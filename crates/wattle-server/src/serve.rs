@@ -185,7 +185,9 @@ impl Server {
         let load_failures = tokio::task::spawn_blocking(move || repository.load_all())
             .await
             .map_err(|error| ServeError::Thread(std::io::Error::other(error)))??;
-        plane.is_ready.store(true, Ordering::Release);
+        // Ready for what is there; a repository of which nothing could be loaded serves nobody.
+        let serves_nothing = !load_failures.is_empty() && plane.repository.table().is_empty();
+        plane.is_ready.store(!serves_nothing, Ordering::Release);
         Ok(Self { addresses, plane, control, stop, tasks, load_failures })
     }
 

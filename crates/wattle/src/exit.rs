@@ -17,12 +17,37 @@ impl std::fmt::Display for ConfigError {
     }
 }
 
+/// An error with its causes, but for those that the text before has told already.
+fn told_once(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Prints an error with its causes and gives the code to end with.
 pub(crate) fn code_of(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
     #[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
     {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", told_once(&error));
     }
     if error.is::<ConfigError>() { ExitCode::from(3) } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_told_already_is_not_told_again() {
+        let error =
+            anyhow::anyhow!("no such file").context("failed to read a: no such file").context("no start");
+        assert_eq!(told_once(&error), "no start: failed to read a: no such file");
+    }
 }

@@ -18,7 +18,7 @@ use wattle_runtime::choice::RuntimeChoice;
 use wattle_runtime::runtime::Runtime;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
-use wattle_server::serve::{ServeConfig, Server};
+use wattle_server::serve::{ServeConfig, ServeError, Server};
 
 use crate::exit::ConfigError;
 use crate::profiles;
@@ -179,7 +179,12 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
     runtime.block_on(async {
         // Before anything else: a signal that comes while models load is not to be lost.
         let stop = stop_signal()?;
-        let server = Server::start(config).await.context("the server did not start")?;
+        let server = Server::start(config).await.map_err(|error| match error {
+            ServeError::Repository(_) | ServeError::Ledger(_) => {
+                anyhow::Error::new(error).context(ConfigError)
+            }
+            other => anyhow::Error::new(other).context("the server did not start"),
+        })?;
         let at = server.addresses();
         tracing::info!(
             http = %at.http, grpc = %at.grpc, admin = %at.admin, ledger = ?ledger,
@@ -215,6 +220,9 @@ pub(crate) fn async_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 fn announce(server: &Server) {
     let at = server.addresses();
     println!("serving {} models over the Open Inference Protocol v2", server.repository().table().len());
+    for failure in server.load_failures() {
+        println!("  not served: {failure}");
+    }
     println!("  http       http://{}", at.http);
     println!("  grpc       {}", at.grpc);
     println!("  metrics    http://{}/metrics", at.admin);
