@@ -1,5 +1,6 @@
 //! What the program says when it ends, and the codes it ends with.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Shown below `--help`.
@@ -33,10 +34,8 @@ fn told_once(error: &anyhow::Error) -> String {
 /// Prints an error with its causes and gives the code to end with.
 pub(crate) fn code_of(outcome: anyhow::Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    #[expect(clippy::print_stderr, reason = "this is where errors reach the user")]
-    {
-        eprintln!("error: {}", told_once(&error));
-    }
+    // Where nobody reads errors any more there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "error: {}", told_once(&error));
     if error.is::<ConfigError>() { ExitCode::from(3) } else { ExitCode::FAILURE }
 }
 

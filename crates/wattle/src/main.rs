@@ -3,6 +3,7 @@
 mod commands;
 mod exit;
 mod logging;
+mod output;
 mod profiles;
 mod runtimes;
 

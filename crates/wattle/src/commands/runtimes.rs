@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use wattle_runtime::install::Install;
 use wattle_runtime::onnxruntime::library::{PINNED_VERSION, data_dir};
 
+use crate::output::say;
 use crate::runtimes::RuntimeArgs;
 
 /// Which runtime executes models here, and why
@@ -29,7 +30,6 @@ enum Action {
 }
 
 /// Runs the command.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 pub(crate) fn run(args: &RuntimesArgs) -> Result<()> {
     if let Some(Action::Install) = args.action {
         let folder = data_dir()
@@ -40,11 +40,15 @@ pub(crate) fn run(args: &RuntimesArgs) -> Result<()> {
                 "library": installed.library, "bytes": installed.bytes, "wheel": installed.wheel,
                 "sha256": installed.sha256, "verified": installed.verified,
             });
-            println!("{report}");
+            say(format_args!("{report}"));
         } else {
-            println!("wrote {} ({:.1} MB)", installed.library.display(), installed.bytes as f64 / 1e6);
+            say(format_args!(
+                "wrote {} ({:.1} MB)",
+                installed.library.display(),
+                installed.bytes as f64 / 1e6
+            ));
             let checked = if installed.verified { "as pinned" } else { "not pinned for this machine" };
-            println!("from {}, sha256 {} ({checked})", installed.wheel, installed.sha256);
+            say(format_args!("from {}, sha256 {} ({checked})", installed.wheel, installed.sha256));
         }
         return Ok(());
     }
@@ -61,19 +65,19 @@ pub(crate) fn run(args: &RuntimesArgs) -> Result<()> {
             "library": discovery.chosen.as_ref().map(|library| &library.path),
             "considered": considered, "pinned_version": PINNED_VERSION,
         });
-        println!("{report}");
+        say(format_args!("{report}"));
         return Ok(());
     }
-    println!("serves: {}", runtime.describe());
-    println!("why:    {why}");
-    println!("looked for ONNX Runtime in:");
+    say(format_args!("serves: {}", runtime.describe()));
+    say(format_args!("why:    {why}"));
+    say(format_args!("looked for ONNX Runtime in:"));
     for (place, verdict) in &discovery.considered {
-        println!("  {place}: {verdict}");
+        say(format_args!("  {place}: {verdict}"));
     }
     if runtime.name() == "rten" {
-        println!(
+        say(format_args!(
             "for the faster one: wattle runtimes install   (or: pip install onnxruntime=={PINNED_VERSION})"
-        );
+        ));
     }
     Ok(())
 }

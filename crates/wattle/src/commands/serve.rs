@@ -21,6 +21,7 @@ use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
 use crate::exit::ConfigError;
+use crate::output::say;
 use crate::profiles;
 use crate::runtimes::RuntimeArgs;
 
@@ -216,17 +217,19 @@ pub(crate) fn async_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// Tells people where things are; programs read the log.
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn announce(server: &Server) {
     let at = server.addresses();
-    println!("serving {} models over the Open Inference Protocol v2", server.repository().table().len());
+    say(format_args!(
+        "serving {} models over the Open Inference Protocol v2",
+        server.repository().table().len()
+    ));
     for failure in server.load_failures() {
-        println!("  not served: {failure}");
+        say(format_args!("  not served: {failure}"));
     }
-    println!("  http       http://{}", at.http);
-    println!("  grpc       {}", at.grpc);
-    println!("  metrics    http://{}/metrics", at.admin);
-    println!("  dashboard  http://{}/", at.admin);
+    say(format_args!("  http       http://{}", at.http));
+    say(format_args!("  grpc       {}", at.grpc));
+    say(format_args!("  metrics    http://{}/metrics", at.admin));
+    say(format_args!("  dashboard  http://{}/", at.admin));
 }
 
 /// One compute thread a core, as far as this process may use them.

@@ -29,6 +29,7 @@ use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, Server};
 
 use crate::commands::serve::{async_runtime, available_cores, stop_signal};
+use crate::output::say;
 use crate::runtimes::RuntimeArgs;
 use day::Day;
 use session::Session;
@@ -181,9 +182,8 @@ async fn demo(args: DemoArgs) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "this is the command's answer")]
 fn print_json(object: &serde_json::Map<String, serde_json::Value>) {
-    println!("{}", serde_json::json!(object));
+    say(format_args!("{}", serde_json::json!(object)));
 }
 
 /// Becomes true when the process is told to stop.
