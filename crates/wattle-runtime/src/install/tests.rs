@@ -1,3 +1,5 @@
+//! The wheel is checked, unpacked whole or not at all, and what fails says what to do.
+
 #![cfg(unix)] // a shell script stands in for Python
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,3 +1,5 @@
+//! The library is looked for in order, and each place says why it was taken or passed over.
+
 use std::fs;
 
 use super::*;
