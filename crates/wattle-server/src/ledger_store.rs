@@ -3,7 +3,7 @@
 //! Each entry is one transaction with a number of its own within its run, so that none is half
 //! written or written twice. Writing has a thread of its own: a slow disk delays no decision.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -65,7 +65,6 @@ pub struct LedgerStoreError {
 pub struct LedgerStore {
     sender: Option<Sender<LedgerEntry>>,
     thread: Option<JoinHandle<()>>,
-    path: PathBuf,
 }
 
 impl LedgerStore {
@@ -79,12 +78,7 @@ impl LedgerStore {
             .name("ledger".into())
             .spawn(move || keep(connection, run, &receiver))
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), path: path.to_owned() })
-    }
-
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 
     /// Hands over an entry; returns at once.

@@ -13,6 +13,7 @@ use wattle_core::profile::{Profile, ProfileHead};
 use wattle_core::provenance::Basis;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{Joules, Watts};
+use wattle_runtime::choice::RuntimeChoice;
 
 use crate::clock::Clock;
 use crate::control_loop::{Control, PowerPoint};
@@ -124,7 +125,10 @@ impl QuickProfiler<'_> {
         let (end, after) = (self.clock.now(), self.with_entry(stats_of)?);
         let power = power_within(&self.control.power_points(), start, end);
         let power_basis = self.control.device().power_provenance.basis;
-        Ok(row_of(point, &before, &after, end - start, power, power_basis))
+        let row = row_of(point, &before, &after, end - start, power, power_basis);
+        // What a simulated runtime takes is its own profile's word, however it is timed.
+        let is_simulated = self.repository.runtime().name() == RuntimeChoice::Simulated.name();
+        Ok(if is_simulated { ProfileRow { basis: Basis::Modelled, ..row } } else { row })
     }
 
     fn with_entry<T>(&self, look: impl FnOnce(&ModelEntry) -> T) -> Result<T, QuickProfileError> {

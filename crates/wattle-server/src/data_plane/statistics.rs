@@ -1,14 +1,11 @@
 //! The statistics extension: counts and times of each model, as Triton's clients read them.
 
-use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::Value;
 
 use super::DataPlane;
 use super::error::ApiError;
 use super::proto::{
-    DESCRIPTORS, InferBatchStatistics, InferStatistics, ModelStatistics, ModelStatisticsResponse,
-    StatisticDuration,
+    self, InferBatchStatistics, InferStatistics, ModelStatistics, ModelStatisticsResponse, StatisticDuration,
 };
 use crate::model_repository::ServedModel;
 
@@ -67,16 +64,5 @@ fn of_model(plane: &DataPlane, served: &ServedModel) -> ModelStatistics {
 
 /// The HTTP form.
 pub fn to_json(statistics: &ModelStatisticsResponse) -> Value {
-    let pool =
-        DescriptorPool::decode(DESCRIPTORS).expect("the descriptors were compiled by our build script");
-    let descriptor = pool
-        .get_message_by_name("inference.ModelStatisticsResponse")
-        .expect("proto/grpc_service.proto defines it");
-    let message = DynamicMessage::decode(descriptor, statistics.encode_to_vec().as_slice())
-        .expect("both sides come from one .proto file");
-    let options = SerializeOptions::new()
-        .use_proto_field_name(true)
-        .skip_default_fields(false)
-        .stringify_64_bit_integers(false);
-    message.serialize_with_options(serde_json::value::Serializer, &options).unwrap_or(Value::Null)
+    proto::to_json("inference.ModelStatisticsResponse", statistics)
 }

@@ -1,16 +1,12 @@
 //! Triton's model configuration: `config.pbtxt` in, JSON out.
 
-use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
 use serde_json::Value;
 
-use crate::data_plane::proto::{DESCRIPTORS, ModelConfig};
+use crate::data_plane::proto::{self, ModelConfig};
 
-/// The description of the configuration message, for its text and JSON forms.
 fn descriptor() -> MessageDescriptor {
-    let pool =
-        DescriptorPool::decode(DESCRIPTORS).expect("the descriptors were compiled by our build script");
-    pool.get_message_by_name("inference.ModelConfig").expect("proto/model_config.proto defines it")
+    proto::descriptor("inference.ModelConfig")
 }
 
 /// Reads the protobuf text form. The error says what was found and what was expected.
@@ -61,16 +57,9 @@ pub fn parse_json(text: &str) -> Result<ModelConfig, String> {
     message.transcode_to().map_err(|error| error.to_string())
 }
 
-/// The JSON form that Triton's clients read: field names as in the .proto file, defaults included,
-/// 64-bit numbers as numbers.
+/// The JSON form that Triton's clients read.
 pub fn to_json(config: &ModelConfig) -> Value {
-    let message = DynamicMessage::decode(descriptor(), config.encode_to_vec().as_slice())
-        .expect("both sides come from one .proto file");
-    let options = SerializeOptions::new()
-        .use_proto_field_name(true)
-        .skip_default_fields(false)
-        .stringify_64_bit_integers(false);
-    message.serialize_with_options(serde_json::value::Serializer, &options).unwrap_or(Value::Null)
+    proto::to_json("inference.ModelConfig", config)
 }
 
 #[cfg(test)]
