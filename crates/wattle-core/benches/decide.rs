@@ -89,12 +89,14 @@ fn observation() -> Observation {
         arrived_rows: 10,
         completed_rows: 10,
         executed_batches: 10,
+        running_batches: 1,
         interval: TICK,
         setting_since: Timestamp::ZERO,
     };
     Observation {
         now: Timestamp::ZERO,
         power_cap: None,
+        power_cap_ahead: Vec::new(),
         carbon_intensity: None,
         devices: vec![DeviceObservation {
             id: "cpu".into(),
@@ -103,5 +105,6 @@ fn observation() -> Observation {
             knobs: Vec::new(),
         }],
         models: (0..MODELS).map(model).collect(),
+        families: Vec::new(),
     }
 }

@@ -56,6 +56,10 @@ name!(
     ModelName
 );
 name!(
+    /// Name of a family: variants of one model that answer the same question.
+    FamilyName
+);
+name!(
     /// Name of a device, such as `cpu` or `GPU-0a1b…`.
     DeviceId
 );

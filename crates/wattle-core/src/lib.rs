@@ -4,7 +4,11 @@
 //! I/O, starts a thread, asks what time it is or draws luck: time, readings and seeds are arguments.
 //! So the live control loop and a replay run the same code and can't drift apart.
 
+pub mod asking;
 pub mod batching;
+pub mod cap_account;
+pub mod family;
+pub mod foresight;
 pub mod id;
 pub mod knob;
 pub mod ledger;

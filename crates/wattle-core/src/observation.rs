@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::id::{DeviceId, ModelName};
+use crate::id::{DeviceId, FamilyName, ModelName};
 use crate::knob::{KnobRange, ServingLimits, ServingSetting};
 use crate::provenance::Provenance;
 use crate::time::Timestamp;
@@ -18,12 +18,17 @@ pub struct Observation {
     pub now: Timestamp,
     /// The power cap in force, over all devices together; `None` when there is none.
     pub power_cap: Option<Watts>,
+    /// Caps that the driver expects within its horizon, each from its time until the next, ascending.
+    /// Empty: no forecast, or no change expected.
+    pub power_cap_ahead: Vec<(Timestamp, Watts)>,
     /// Carbon intensity of the electricity, when known.
     pub carbon_intensity: Option<CarbonIntensity>,
     /// Each device, in the order of their names.
     pub devices: Vec<DeviceObservation>,
     /// Each model that serves, in the order of their names.
     pub models: Vec<ModelObservation>,
+    /// Each family that clients may ask for, in the order of their names.
+    pub families: Vec<FamilyObservation>,
 }
 
 /// One device, as seen since the driver last asked.
@@ -66,10 +71,25 @@ pub struct ModelObservation {
     pub completed_rows: u64,
     /// Batches executed since the last ask.
     pub executed_batches: u64,
+    /// Batches that run now.
+    pub running_batches: u32,
     /// Since the last ask.
     pub interval: Duration,
     /// When a serving knob of this model was last turned.
     pub setting_since: Timestamp,
+}
+
+/// One family, as seen since the driver last asked.
+#[derive(Debug, Clone)]
+pub struct FamilyObservation {
+    /// Which family.
+    pub name: FamilyName,
+    /// Its variants that serve, in the order of their names.
+    pub variants: Vec<ModelName>,
+    /// The variant that answers now.
+    pub active: ModelName,
+    /// Rows that were asked of the family since the last ask.
+    pub arrived_rows: u64,
 }
 
 impl Observation {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::id::{DeviceId, ModelName};
+use crate::id::{DeviceId, FamilyName, ModelName};
 use crate::knob::{DeviceSetting, ServingChange};
 use crate::observation::Observation;
 use crate::units::Watts;
@@ -28,6 +28,9 @@ pub struct Decision {
     pub devices: BTreeMap<DeviceId, Vec<DeviceSetting>>,
     /// Serving knobs to turn, by model.
     pub serving: BTreeMap<ModelName, ServingChange>,
+    /// Which variant is to answer for a family from now on.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<FamilyName, ModelName>,
     /// Why, with the figures: one or more per model, or one for all where the model is `None`.
     pub reasons: Vec<(Option<ModelName>, Reason)>,
     /// When the policy wants to be asked again at the latest. The driver asks sooner, within one fast
@@ -39,17 +42,23 @@ pub struct Decision {
 impl Decision {
     /// Turns nothing, for `reason`.
     pub fn keep(reason: Reason, ask_again_in: Duration) -> Self {
+        Self { reasons: vec![(None, reason)], ..Self::nothing(ask_again_in) }
+    }
+
+    /// Turns nothing, and no reason is given yet.
+    pub fn nothing(ask_again_in: Duration) -> Self {
         Self {
             devices: BTreeMap::new(),
             serving: BTreeMap::new(),
-            reasons: vec![(None, reason)],
+            variants: BTreeMap::new(),
+            reasons: Vec::new(),
             ask_again_in,
         }
     }
 
     /// Whether anything is to be turned.
     pub fn turns_something(&self) -> bool {
-        !self.devices.is_empty() || !self.serving.is_empty()
+        !(self.devices.is_empty() && self.serving.is_empty() && self.variants.is_empty())
     }
 }
 

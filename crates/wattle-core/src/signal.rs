@@ -170,6 +170,28 @@ impl Trace {
         Some(last.saturating_add(last.saturating_sub(before_last)))
     }
 
+    /// When the next value begins after `time`; `None` when there is no other.
+    fn next_change(&self, time: Timestamp) -> Option<Timestamp> {
+        let offset = time.since_start();
+        let (base, offset) = match (self.after_end, self.end()) {
+            (AfterEnd::Repeat, Some(end)) if offset >= end => {
+                let first = self.points[0].0;
+                let period = end.saturating_sub(first).as_nanos().max(1);
+                let into = (offset - first).as_nanos() % period;
+                let into = first + Duration::from_nanos(u64::try_from(into).unwrap_or(u64::MAX));
+                (offset.saturating_sub(into), into)
+            }
+            _ => (Duration::ZERO, offset),
+        };
+        let index = self.points.partition_point(|(start, _)| *start <= offset);
+        let next = match (self.points.get(index), self.after_end) {
+            (Some((start, _)), _) => *start,
+            (None, AfterEnd::Hold) => return None,
+            (None, _) => self.end().filter(|end| *end > offset)?,
+        };
+        Some(Timestamp::from_duration(base.saturating_add(next)))
+    }
+
     fn at(&self, time: Timestamp) -> Option<f64> {
         let mut offset = time.since_start();
         if let Some(end) = self.end().filter(|end| offset >= *end) {
@@ -197,6 +219,24 @@ impl Signal {
             Self::Trace(trace) => trace.at(time),
         };
         value.filter(|value| value.is_finite())
+    }
+
+    /// The changes of the value after `now` and up to `horizon` later, each at its time. Empty for a
+    /// constant. A trace that ends within the horizon and is unknown from then on gives no more.
+    pub fn changes_ahead(&self, now: Timestamp, horizon: Duration) -> Vec<(Timestamp, f64)> {
+        let Self::Trace(trace) = self else { return Vec::new() };
+        let until = now + horizon;
+        let mut changes = Vec::new();
+        let mut last = self.at(now);
+        let mut at = now;
+        while let Some(next) = trace.next_change(at).filter(|next| *next <= until) {
+            let value = self.at(next);
+            if let Some(value) = value.filter(|_| value != last) {
+                changes.push((next, value));
+            }
+            (last, at) = (value, next);
+        }
+        changes
     }
 
     /// The signal with its time running `factor` times as fast: a day's trace sped up 24 times takes

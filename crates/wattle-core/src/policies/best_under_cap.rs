@@ -161,12 +161,7 @@ impl BestUnderCap {
             now: seen.now,
         };
 
-        let mut decision = Decision {
-            devices: BTreeMap::new(),
-            serving: BTreeMap::new(),
-            reasons: Vec::new(),
-            ask_again_in: ASK_AGAIN_IN,
-        };
+        let mut decision = Decision::nothing(ASK_AGAIN_IN);
         let (mut moved, mut went_down, mut all_parked) = (false, false, true);
         for model in &seen.models {
             let dwell = self.dwell;

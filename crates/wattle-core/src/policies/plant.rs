@@ -42,6 +42,7 @@ pub(super) fn model(name: &str, max_batch_size: u32) -> ModelObservation {
         arrived_rows: 100,
         completed_rows: 100,
         executed_batches: 10,
+        running_batches: 1,
         interval: TICK,
         setting_since: Timestamp::ZERO,
     }
@@ -79,6 +80,7 @@ impl Plant {
         Observation {
             now: self.now,
             power_cap: self.cap.map(Watts::new),
+            power_cap_ahead: Vec::new(),
             carbon_intensity: None,
             devices: vec![DeviceObservation {
                 id: "cpu".into(),
@@ -87,6 +89,7 @@ impl Plant {
                 knobs: Vec::new(),
             }],
             models: self.models.clone(),
+            families: Vec::new(),
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use wattle_core::asking::Asking;
+use wattle_core::cap_account::{CapAccount, is_over};
 use wattle_core::id::ModelName;
 use wattle_core::ledger::Totals;
 use wattle_core::observation::{DeviceObservation, ModelObservation, Observation, PowerSample};
@@ -12,7 +14,7 @@ use wattle_core::policy::Decision;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
-use super::status::{DecisionRecord, ModelStatus, PowerPoint, PowerWindow, Status, is_over};
+use super::status::{DecisionRecord, ModelStatus, PowerPoint, Status};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
@@ -20,6 +22,8 @@ use crate::model_repository::Table;
 
 /// Length of a tick while nobody asks for anything.
 const IDLE_TICK: Duration = Duration::from_secs(1);
+/// How far ahead the policy is shown the caps of a configured trace.
+const CAP_HORIZON: Duration = Duration::from_secs(60);
 /// Ticks without work before the loop slows down.
 const TICKS_UNTIL_IDLE: u32 = 20;
 
@@ -45,7 +49,7 @@ struct Driver<'a> {
     shared: &'a Shared,
     meter: Meter,
     totals: Totals,
-    power: PowerWindow,
+    power: CapAccount,
     last_reading: Option<Timestamp>,
     /// Power and utilisation over the last tick, for the status.
     last_power: Option<Watts>,
@@ -56,9 +60,7 @@ struct Driver<'a> {
     idle_ticks: u32,
     /// Samples since the policy was last asked.
     samples: Vec<PowerSample>,
-    asked_at: Timestamp,
-    ask_at: Timestamp,
-    asked_cap: Option<Watts>,
+    asking: Asking,
     stats_when_asked: BTreeMap<ModelName, StatsSnapshot>,
     stats_last_tick: BTreeMap<ModelName, StatsSnapshot>,
     /// What was last told, so that the same is not told again.
@@ -76,7 +78,7 @@ impl<'a> Driver<'a> {
             shared,
             meter,
             totals: Totals::default(),
-            power: PowerWindow::default(),
+            power: CapAccount::default(),
             last_reading: None,
             last_power: None,
             last_utilization: None,
@@ -85,9 +87,7 @@ impl<'a> Driver<'a> {
             apply_errors: 0,
             idle_ticks: 0,
             samples: Vec::new(),
-            asked_at: now,
-            ask_at: now,
-            asked_cap: None,
+            asking: Asking::new(now),
             stats_when_asked: BTreeMap::new(),
             stats_last_tick: BTreeMap::new(),
             last_told: (None, Vec::new()),
@@ -100,7 +100,7 @@ impl<'a> Driver<'a> {
         if let Some(policy) = lock(&self.shared.next_policy).take() {
             tracing::info!(policy = policy.name(), "policy changed");
             self.config.policy = policy;
-            self.ask_at = Timestamp::ZERO;
+            self.asking.ask_at_once();
         }
         let now = self.around.clock.now();
         let table = self.around.repository.table();
@@ -122,7 +122,7 @@ impl<'a> Driver<'a> {
             (Some(sample), Some(cap)) => is_over(sample.power, cap),
             _ => false,
         };
-        if now >= self.ask_at || is_violated || power_cap != self.asked_cap {
+        if self.asking.is_due(now, power_cap, is_violated) {
             self.ask(now, power_cap, carbon, &table, &stats);
         }
         self.publish(now, power_cap, cap_origin, carbon, &table, &stats);
@@ -205,23 +205,40 @@ impl<'a> Driver<'a> {
                 arrived_rows: stats.arrived_rows.saturating_sub(before.arrived_rows),
                 completed_rows: stats.completed_rows.saturating_sub(before.completed_rows),
                 executed_batches: stats.executions.saturating_sub(before.executions),
-                interval: now - self.asked_at,
+                running_batches: stats.running_batches,
+                interval: now - self.asking.asked_at(),
                 setting_since: entry.latest().executor.setting_since(),
             }
         });
         let models = models.collect();
-        let seen = Observation { now, power_cap, carbon_intensity, devices: vec![device], models };
+        let seen = Observation {
+            now,
+            power_cap,
+            power_cap_ahead: self.power_cap_ahead(now),
+            carbon_intensity,
+            devices: vec![device],
+            models,
+            families: Vec::new(),
+        };
         let before = self.around.clock.now();
         let decision = self.config.policy.decide(&seen);
         let decide_us = (self.around.clock.now() - before).as_secs_f64() * 1e6;
         let errors = self.apply(&decision, table);
 
         self.decide_us = Some(decide_us);
-        self.asked_at = now;
-        self.asked_cap = power_cap;
-        self.ask_at = now + decision.ask_again_in;
+        self.asking.asked(now, power_cap, decision.ask_again_in);
         self.stats_when_asked = stats.clone();
         self.record(&seen, decision, decide_us, errors);
+    }
+
+    /// What the configured trace says of the caps to come. A cap set by hand has no schedule.
+    fn power_cap_ahead(&self, now: Timestamp) -> Vec<(Timestamp, Watts)> {
+        if lock(&self.shared.cap_override).is_some() {
+            return Vec::new();
+        }
+        let signal = self.config.power_cap.as_ref();
+        let ahead = signal.map(|signal| signal.changes_ahead(now, CAP_HORIZON)).unwrap_or_default();
+        ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))).collect()
     }
 
     fn apply(&mut self, decision: &Decision, table: &Table) -> Vec<String> {

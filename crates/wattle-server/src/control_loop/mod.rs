@@ -19,6 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use wattle_core::cap_account::CapAccount;
 use wattle_core::policy::Policy;
 use wattle_core::signal::Signal;
 use wattle_core::units::Watts;
@@ -30,7 +31,7 @@ use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
 pub use cap::{CapOrigin, CapOverride};
-pub use status::{DecisionRecord, ModelStatus, PowerPoint, PowerWindow, Status};
+pub use status::{DecisionRecord, ModelStatus, PowerPoint, Status};
 pub use waker::Waker;
 
 /// Decisions kept for the admin API.
@@ -82,7 +83,7 @@ struct Shared {
     cap_override: Mutex<Option<CapOverride>>,
     next_policy: Mutex<Option<Box<dyn Policy>>>,
     status: ArcSwap<Status>,
-    window: Mutex<PowerWindow>,
+    window: Mutex<CapAccount>,
     points: Mutex<VecDeque<PowerPoint>>,
     decisions: Mutex<VecDeque<DecisionRecord>>,
     reasons: Mutex<BTreeMap<&'static str, u64>>,
@@ -171,13 +172,13 @@ impl Control {
     }
 
     /// Power and cap since the last [`begin_window`](Self::begin_window), or since the start.
-    pub fn window(&self) -> PowerWindow {
+    pub fn window(&self) -> CapAccount {
         lock(&self.shared.window).clone()
     }
 
     /// Starts counting anew for [`window`](Self::window).
     pub fn begin_window(&self) {
-        *lock(&self.shared.window) = PowerWindow::default();
+        *lock(&self.shared.window) = CapAccount::default();
     }
 
     /// Stops the loop: books the last entry, restores every knob of the device, closes the ledger.

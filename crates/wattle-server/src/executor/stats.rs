@@ -66,6 +66,8 @@ struct Busy {
     ended: u64,
     /// Cores that compute now.
     running_cores: u64,
+    /// Batches that run now.
+    running_batches: u32,
     /// Sum over the batches that run of cores x start.
     started: u128,
 }
@@ -101,12 +103,14 @@ impl ModelStats {
     pub(super) fn batch_began(&self, cores: u32, now: Timestamp) {
         let mut busy = lock(&self.busy);
         busy.running_cores += u64::from(cores);
+        busy.running_batches += 1;
         busy.started += u128::from(cores) * u128::from(now.as_nanos());
     }
 
     pub(super) fn batch_ended(&self, cores: u32, began: Timestamp, now: Timestamp) {
         let mut busy = lock(&self.busy);
         busy.running_cores -= u64::from(cores);
+        busy.running_batches -= 1;
         busy.started -= u128::from(cores) * u128::from(began.as_nanos());
         busy.ended += u64::from(cores) * now.saturating_since(began).as_nanos() as u64;
     }
@@ -130,10 +134,10 @@ impl ModelStats {
     }
 
     pub(super) fn snapshot(&self, now: Timestamp, queued_requests: u64, queued_rows: u64) -> StatsSnapshot {
-        let busy_core_nanos = {
+        let (busy_core_nanos, running_batches) = {
             let busy = lock(&self.busy);
             let running = u128::from(busy.running_cores) * u128::from(now.as_nanos());
-            busy.ended + running.saturating_sub(busy.started) as u64
+            (busy.ended + running.saturating_sub(busy.started) as u64, busy.running_batches)
         };
         let (success_count, success_nanos) = self.success.get();
         let (fail_count, fail_nanos) = self.fail.get();
@@ -154,6 +158,7 @@ impl ModelStats {
             output_nanos: self.output.get().1,
             last_inference: Timestamp::from_nanos(self.last_inference_nanos.load(Relaxed)),
             busy_core_nanos,
+            running_batches,
             by_batch_size: lock(&self.by_batch_size).clone(),
             latency: self.latency.snapshot(),
         }
@@ -199,6 +204,8 @@ pub struct StatsSnapshot {
     pub last_inference: Timestamp,
     /// Core-nanoseconds spent computing, by batches that still run too.
     pub busy_core_nanos: u64,
+    /// Batches that run now.
+    pub running_batches: u32,
     /// What was seen of each batch size.
     pub by_batch_size: BTreeMap<u32, BatchStats>,
     /// Latencies of answered requests, from arrival to answer.
@@ -224,6 +231,7 @@ impl StatsSnapshot {
         self.output_nanos += other.output_nanos;
         self.last_inference = self.last_inference.max(other.last_inference);
         self.busy_core_nanos += other.busy_core_nanos;
+        self.running_batches += other.running_batches;
         for (size, stats) in other.by_batch_size {
             let sum = self.by_batch_size.entry(size).or_default();
             sum.count += stats.count;

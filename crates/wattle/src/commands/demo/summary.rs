@@ -4,10 +4,10 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
+use wattle_core::cap_account::CapAccount;
 use wattle_core::ledger::Totals;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::units::Watts;
-use wattle_server::control_loop::PowerWindow;
 
 use super::tally::{Tally, failures_in_words};
 
@@ -17,7 +17,7 @@ pub(super) struct Run<'a> {
     /// How long requests were sent and answered.
     pub(super) seconds: f64,
     /// Power and cap over that time.
-    pub(super) power: &'a PowerWindow,
+    pub(super) power: &'a CapAccount,
     /// How the device's power is known.
     pub(super) power_provenance: Provenance,
     pub(super) carbon_grams: Option<f64>,
@@ -245,7 +245,7 @@ mod tests {
         }
         tally.sent();
         tally.close();
-        let mut power = PowerWindow::default();
+        let mut power = CapAccount::default();
         if answers > 0 {
             power.add(Watts::new(6.0), Duration::from_secs(10), Some(Watts::new(5.0)));
         }
