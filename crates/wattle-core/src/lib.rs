@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod nearest;
 pub mod observation;
 pub mod operating_point;
+pub mod played_device;
 pub mod policies;
 pub mod policy;
 pub mod profile;

@@ -239,6 +239,14 @@ impl Signal {
         changes
     }
 
+    /// When the value next changes after `now`, or may; `None` when it never does.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Trace(trace) => trace.next_change(now),
+        }
+    }
+
     /// The signal with its time running `factor` times as fast: a day's trace sped up 24 times takes
     /// an hour. `None` unless `factor` is finite and over 0.
     pub fn sped_up(self, factor: f64) -> Option<Self> {
