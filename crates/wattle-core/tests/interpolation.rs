@@ -294,6 +294,21 @@ proptest! {
     }
 
     #[test]
+    fn among_scattered_rows_all_inside_is_found_and_a_power_law_is_met(
+        scattered in proptest::collection::vec((1..=32u32, 300.0..1400.0f64, 1..=7u32), 0..60),
+        b in 1..=32u32, f in 300.0..1400.0f64, s in 1..=7u32,
+    ) {
+        let law = |b: u32, f: f64, s: u32| f64::from(b).powf(0.6) * f.powf(0.9) * f64::from(s).powf(0.8);
+        let corners = (0..8).map(|corner| {
+            ([1, 32][corner & 1], [300.0, 1400.0][corner >> 1 & 1], [1, 7][corner >> 2])
+        });
+        let rows = corners.chain(scattered).map(|(b, f, s)| row(point(b, f, s), law(b, f, s), 100.0));
+        let drawn = profile(rows.collect()).predictor().predict(&point(b, f, s));
+        prop_assert!(drawn.is_some(), "b={b} f={f} s={s} lies between the corners");
+        prop_assert!((throughput(&drawn.unwrap()) / law(b, f, s) - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
     fn the_order_of_the_rows_changes_nothing(seed in any::<u64>(), b in 1..=32u32, f in 300.0..1400.0f64, s in 1..=7u32) {
         let mut rows = known_grid();
         let straight = profile(rows.clone()).predictor().predict(&point(b, f, s)).unwrap();

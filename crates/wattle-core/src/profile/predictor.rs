@@ -21,6 +21,9 @@ use crate::operating_point::{OperatingPoint, ProfileRow};
 const KNOBS: usize = 7;
 
 /// Predicts the figures of operating points inside what was profiled. Made once from a [`Profile`].
+///
+/// Between rows every figure is a power law in each knob, drawn over the Delaunay simplex around the
+/// point. Nothing is fitted, and what is drawn is at best modelled.
 #[derive(Debug, Clone)]
 pub struct Predictor {
     rows: Vec<ProfileRow>,
