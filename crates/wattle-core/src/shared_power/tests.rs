@@ -123,6 +123,7 @@ fn the_overlap_lowers_the_error_on_pairs_that_were_not_fitted() {
     samples.extend_from_slice(fitted);
     let report = fit(&samples).error_report(held_out).unwrap();
     let corrected = report.mean_abs_error_share_corrected.unwrap();
+    println!("{report:?}");
     assert_eq!(report.sets, 3);
     assert!(report.mean_abs_error_share_naive > report.mean_abs_error_share_additive, "{report:?}");
     assert!(corrected < 0.5 * report.mean_abs_error_share_additive, "{report:?}");
