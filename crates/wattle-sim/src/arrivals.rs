@@ -103,7 +103,7 @@ impl Arrivals {
     ///
     /// # Errors
     /// When a file of timestamps can't be read on.
-    pub fn next(&mut self) -> Result<Option<u64>, WorkloadError> {
+    pub fn next_arrival(&mut self) -> Result<Option<u64>, WorkloadError> {
         Ok(match &mut self.kind {
             Kind::Poisson { rate_rps, seconds } => {
                 let step: f64 = Exp1.sample(&mut self.rng);
@@ -119,7 +119,7 @@ impl Arrivals {
                 let step: f64 = if *poisson { Exp1.sample(&mut self.rng) } else { 1.0 };
                 walk.walk(step).map(nanos)
             }
-            Kind::Timestamps(file) => file.next()?,
+            Kind::Timestamps(file) => file.next_arrival()?,
             Kind::None => None,
         })
     }
@@ -137,7 +137,7 @@ mod tests {
 
     fn take(source: &Source, n: usize) -> Vec<f64> {
         let mut arrivals = Arrivals::new(source, 7, 0).unwrap();
-        (0..n).map_while(|_| arrivals.next().unwrap()).map(|at| at as f64 / 1e9).collect()
+        (0..n).map_while(|_| arrivals.next_arrival().unwrap()).map(|at| at as f64 / 1e9).collect()
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
         let draw = |stream| {
             let source = Source::Poisson { rate_rps: 1.0 };
             let mut arrivals = Arrivals::new(&source, 1, stream).unwrap();
-            (0..5).map(|_| arrivals.next().unwrap()).collect::<Vec<_>>()
+            (0..5).map(|_| arrivals.next_arrival().unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draw(0), draw(0));
         assert_ne!(draw(0), draw(1));

@@ -117,7 +117,7 @@ impl<'a> Node<'a> {
         let mut events = BinaryHeap::new();
         for (index, stream) in (0u32..).zip(&plan.streams) {
             let mut arrivals = Arrivals::new(&stream.source, seed, u64::from(index) + 2)?;
-            let next = arrivals.next()?.unwrap_or(u64::MAX);
+            let next = arrivals.next_arrival()?.unwrap_or(u64::MAX);
             let think = match &stream.source {
                 Source::ClosedLoop { clients, think } => {
                     events.extend((0..*clients).map(|_| Reverse((0, EventKind::Asks, index))));
@@ -202,7 +202,7 @@ impl<'a> Node<'a> {
             if arrives < planned || (arrives == planned && !is_end_first) {
                 self.now = arrives;
                 let state = &mut self.streams[stream];
-                state.next = state.arrivals.next()?.unwrap_or(u64::MAX).max(arrives);
+                state.next = state.arrivals.next_arrival()?.unwrap_or(u64::MAX).max(arrives);
                 self.arrive(stream as u32, control);
                 continue;
             }
