@@ -5,6 +5,8 @@
 //! So the live control loop and a replay run the same code and can't drift apart.
 
 pub mod batching;
+pub mod device_spec;
+pub mod gating;
 pub mod id;
 pub mod knob;
 pub mod ledger;
