@@ -202,7 +202,11 @@ impl DeviceSpec {
 
 /// The built-in device of that name, or an error that names the nearest.
 pub fn bundled(name: &str) -> Result<DeviceSpec, SpecError> {
-    let text = BUNDLED.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-    let text = text.ok_or_else(|| unknown_name("device", name, BUNDLED.iter().map(|(known, _)| *known)))?;
-    DeviceSpec::parse(text, name)
+    match BUNDLED.iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => DeviceSpec::parse(text, name),
+        None => {
+            let names: Vec<&str> = BUNDLED.iter().map(|(known, _)| *known).collect();
+            Err(unknown_name("device", name, &names))
+        }
+    }
 }

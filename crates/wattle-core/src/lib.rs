@@ -4,6 +4,7 @@
 //! I/O, starts a thread, asks what time it is or draws luck: time, readings and seeds are arguments.
 //! So the live control loop and a replay run the same code and can't drift apart.
 
+pub mod analytic;
 pub mod batching;
 pub mod device_spec;
 pub mod gating;

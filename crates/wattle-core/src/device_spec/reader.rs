@@ -49,18 +49,13 @@ pub(crate) fn parse_toml(text: &str, file: &str) -> Result<Table, SpecError> {
 }
 
 /// The error of a name that is not built in; `what` is what it should name.
-pub(crate) fn unknown_name<'a>(
-    what: &str,
-    found: &str,
-    known: impl Iterator<Item = &'a str> + Clone,
-) -> SpecError {
-    let names: Vec<&str> = known.clone().collect();
+pub(crate) fn unknown_name(what: &str, found: &str, names: &[&str]) -> SpecError {
     SpecError {
         file: format!("built-in {what}s").into(),
         place: "name".into(),
         found: format!("{found:?}").into(),
         expected: format!("one of: {}", names.join(", ")).into(),
-        help: format!("did you mean {:?}?", nearest(found, known).unwrap_or_default()).into(),
+        help: format!("did you mean {:?}?", nearest(found, names.iter().copied()).unwrap_or_default()).into(),
     }
 }
 
