@@ -5,6 +5,7 @@
 //!   compute   2 x MACs x b / (peak x 0.45 x f/f_boost x units at work / units)
 //!   memory    (weights + b x activations) / (bandwidth x 0.8), slower while few units are at work
 //!   units at work   1 / (1/u + 1/tiles), tiles = b x parallelism / 4096
+//!   peak            of 16-bit values, or of 32-bit ones: TF32 where the device has it
 //! host's part               operators x 11 us + input over the link
 //! m instances               m batches in (host + device), until device or link is always busy
 //! memory                    m x (weights + context + b x largest layer), must fit
@@ -173,9 +174,12 @@ impl<'a> Model<'a> {
         let batches = batch.batches_per_second(point.instances);
         let rows = batches * f64::from(point.batch_size);
         let busy_share = (batches * batch.device()).min(1.0);
+        let mut is_held = clock < asked;
         let powers = self.power.as_ref().and_then(|power| {
             // Where even the lowest clock is over the limit, the limit still holds.
-            let busy = power.busy(&batch, clock)?.min(power.limit);
+            let unlimited = power.busy(&batch, clock)?;
+            is_held |= unlimited > power.limit;
+            let busy = unlimited.min(power.limit);
             // A gap between two batches is too short for the clocks to fall.
             let between = power.clocked(clock)?.min(busy);
             Some(((between + (busy - between) * busy_share).min(busy), busy))
@@ -197,7 +201,7 @@ impl<'a> Model<'a> {
             samples: 0,
             point,
         };
-        Some((row, clock < asked))
+        Some((row, is_held))
     }
 
     /// Memory of the device at `point`, in bytes. Each instance is a process of its own.
@@ -231,7 +235,7 @@ impl<'a> Model<'a> {
     fn head(&self, rows: usize, throttled: usize) -> ProfileHead {
         let mut notes = format!(
             "Modelled, not measured: no figure here was read from a sensor. Network ({}): {}. Of {rows} \
-             rows, {throttled} are held below the clock asked for by the board's limit. Assumptions:",
+             rows, {throttled} are held back by the board's limit. Assumptions:",
             self.network.basis, self.network.source,
         );
         for assumption in assumptions::ALL {
@@ -274,6 +278,7 @@ impl<'a> Model<'a> {
             memory_energy_picojoules_per_bit,
             host_link_bytes_per_second,
             peak_flops_fp32,
+            peak_flops_tf32,
             peak_flops_fp16,
             boost_clock_mhz,
             idle_power_watts,

@@ -37,7 +37,7 @@ pub const BUNDLED: &[(&str, &str)] = &[
 ];
 
 /// Every key of a device file.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "name",
     "title",
     "kind",
@@ -48,6 +48,7 @@ const KEYS: [&str; 23] = [
     "memory_energy_picojoules_per_bit",
     "host_link_bytes_per_second",
     "peak_flops_fp32",
+    "peak_flops_tf32",
     "peak_flops_fp16",
     "boost_clock_mhz",
     "core_clocks_mhz",
@@ -107,6 +108,9 @@ pub struct DeviceSpec {
     pub host_link_bytes_per_second: Option<Figure<f64>>,
     /// Peak rate with 32-bit values at the boost clock, a multiply-accumulate counting twice.
     pub peak_flops_fp32: Option<Figure<f64>>,
+    /// Peak rate at the boost clock of 32-bit values that are multiplied with 10 bits of fraction, as
+    /// frameworks do by default in convolutions where the device can. `None` where it can't.
+    pub peak_flops_tf32: Option<Figure<f64>>,
     /// Peak rate with 16-bit values at the boost clock, a multiply-accumulate counting twice.
     pub peak_flops_fp16: Option<Figure<f64>>,
     /// The core clock that the peak rates belong to.
@@ -160,6 +164,7 @@ impl DeviceSpec {
             memory_energy_picojoules_per_bit: number("memory_energy_picojoules_per_bit")?,
             host_link_bytes_per_second: number("host_link_bytes_per_second")?,
             peak_flops_fp32: number("peak_flops_fp32")?,
+            peak_flops_tf32: number("peak_flops_tf32")?,
             peak_flops_fp16: number("peak_flops_fp16")?,
             boost_clock_mhz: file
                 .figure("boost_clock_mhz", "MHz over 0", |value| positive(value).map(Megahertz::new))?,

@@ -111,7 +111,17 @@ fn a_board_over_its_limit_lowers_its_clock_and_says_so() {
     assert!(rps(&held.rows[0]) < rps(&free.rows[0]));
     let power = held.rows[0].power_watts_max.unwrap().get();
     assert!((power - 250.0).abs() < 0.01, "{power}");
-    assert!(held.head.notes.unwrap().contains("Of 1 rows, 1 are held below the clock asked for"));
+    assert!(held.head.notes.unwrap().contains("Of 1 rows, 1 are held back by the board's limit"));
+}
+
+#[test]
+fn convolutions_run_in_tf32_where_the_device_has_it() {
+    let spec = device_spec::bundled("nvidia-a100-40gb").unwrap();
+    let network = networks::bundled("vgg19").unwrap();
+    let with = profile(&spec, &network, &grid(&[32], &[1])).unwrap();
+    let spec = DeviceSpec { peak_flops_tf32: None, ..spec };
+    let without = profile(&spec, &network, &grid(&[32], &[1])).unwrap();
+    assert!(rps(&with.rows[0]) > 2.0 * rps(&without.rows[0]));
 }
 
 #[test]

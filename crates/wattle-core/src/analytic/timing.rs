@@ -27,6 +27,8 @@ pub(super) struct Speed {
 impl Speed {
     pub(super) fn of(spec: &DeviceSpec, precision: Precision) -> Result<Self, AnalyticError> {
         let (peak, peak_key) = match precision {
+            // PyTorch and TensorFlow use it in convolutions unless told otherwise.
+            Precision::Fp32 if spec.peak_flops_tf32.is_some() => (&spec.peak_flops_tf32, "peak_flops_tf32"),
             Precision::Fp32 => (&spec.peak_flops_fp32, "peak_flops_fp32"),
             Precision::Fp16 => (&spec.peak_flops_fp16, "peak_flops_fp16"),
         };
