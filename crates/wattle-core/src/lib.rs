@@ -4,11 +4,14 @@
 //! I/O, starts a thread, asks what time it is or draws luck: time, readings and seeds are arguments.
 //! So the live control loop and a replay run the same code and can't drift apart.
 
+pub mod analytic;
 pub mod asking;
 pub mod batching;
 pub mod cap_account;
+pub mod device_spec;
 pub mod family;
 pub mod foresight;
+pub mod gating;
 pub mod id;
 pub mod knob;
 pub mod ledger;

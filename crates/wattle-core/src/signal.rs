@@ -260,6 +260,32 @@ impl Signal {
         Some(Self::Trace(trace))
     }
 
+    /// The signal as seen by a run that begins at `start` of the trace's own time. `None` when nothing of
+    /// the trace is left then; a trace that repeats is first unrolled far enough.
+    pub fn starting_at(self, start: Duration) -> Option<Self> {
+        let Self::Trace(trace) = &self else { return Some(self) };
+        if start.is_zero() {
+            return Some(self);
+        }
+        let value = self.at(Timestamp::from_duration(start));
+        let later = trace.points.iter().filter(|(offset, _)| *offset > start);
+        let mut points: Vec<_> = later.map(|(offset, value)| (*offset - start, *value)).collect();
+        if let Some(value) = value {
+            points.insert(0, (Duration::ZERO, value));
+        }
+        let after_end = trace.after_end;
+        if after_end == AfterEnd::Repeat
+            && let (Some(end), Some(first)) = (trace.end(), trace.points.first())
+        {
+            // What was before the start comes again after the end.
+            let base = end.checked_sub(start)?;
+            let earlier = trace.points.iter().filter(|(offset, _)| *offset <= start);
+            points.extend(earlier.map(|(offset, value)| (base + (*offset - first.0), *value)));
+            points.dedup_by(|later, earlier| later.0 == earlier.0);
+        }
+        Some(Self::Trace(Trace::new(points, after_end).ok()?))
+    }
+
     /// The signal with every value put through `convert`. A value that it makes NaN or infinite is
     /// unknown from then on.
     pub fn map(self, convert: impl Fn(f64) -> f64) -> Self {

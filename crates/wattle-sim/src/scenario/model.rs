@@ -28,6 +28,9 @@ pub struct ModelFile {
     pub rows: Option<Vec<toml::Table>>,
     /// Its profile, from the analytic model: a network that comes with the program, on the device's spec.
     pub network: Option<String>,
+    /// With `network`: the operating points to model; powers of two up to 128 and up to 4 instances by
+    /// default.
+    pub grid: Option<analytic::Grid>,
     /// With `rows`: what the device draws with nothing to do.
     pub idle_power_watts: Option<f64>,
     /// Only rows of this partition.
@@ -103,7 +106,7 @@ impl ModelFile {
                     let expected = "a device with a spec, which the analytic model needs";
                     return Err(wrong(files.name(), &self.place(), "network without it", expected));
                 };
-                analytic_profile(network, spec).map_err(|cause| {
+                analytic_profile(network, spec, self.grid.as_ref()).map_err(|cause| {
                     wrong(files.name(), &format!("{}.network", self.place()), &cause, "a network on a device that the analytic model can describe")
                 })?
             }
@@ -223,9 +226,18 @@ impl ModelFile {
     }
 }
 
-/// The profile of a bundled network on `spec` by the analytic model, over its usual grid.
-fn analytic_profile(network: &str, spec: &DeviceSpec) -> Result<Profile, String> {
-    let network = analytic::bundled(network).map_err(|error| error.to_string())?;
-    let grid = analytic::Grid::usual(spec);
+/// The profile of a bundled network on `spec` by the analytic model.
+fn analytic_profile(
+    network: &str,
+    spec: &DeviceSpec,
+    grid: Option<&analytic::Grid>,
+) -> Result<Profile, String> {
+    let network = analytic::networks::bundled(network).map_err(|error| error.to_string())?;
+    let usual = || analytic::Grid {
+        batch_sizes: (0..=7).map(|power| 1 << power).collect(),
+        instances: (1..=4).collect(),
+        ..analytic::Grid::default()
+    };
+    let grid = grid.cloned().unwrap_or_else(usual);
     analytic::profile(spec, &network, &grid).map_err(|error| error.to_string())
 }
