@@ -15,7 +15,7 @@ pub struct Assumption {
 pub const COMPUTE_EFFICIENCY: Assumption = Assumption {
     name: "share of peak FLOPS reached",
     value: 0.45,
-    source: "cuDNN's convolutions reach a third to a half of peak (Chetlur et al., arXiv 1410.0759)",
+    source: "round figure: whole networks reach a third to a half of peak once they fill the device",
 };
 
 /// Share of the memory's peak bandwidth that kernels reach.
@@ -64,7 +64,7 @@ pub const CONTEXT_BYTES: Assumption = Assumption {
 pub const LOW_VOLTAGE: Assumption = Assumption {
     name: "voltage at low clocks, share",
     value: 0.7,
-    source: "flat at low clocks, then linear (Guerreiro et al., HPCA 2018); a Vega 20 has 0.69",
+    source: "flat, then linear: voltage scales non-linearly (Guerreiro et al., HPCA 2018); a Vega 20 has 0.69",
 };
 
 /// Clock up to which the voltage stays low, as a share of the boost clock, where unknown.
