@@ -12,6 +12,7 @@ mod knobs;
 pub mod plan;
 pub mod recorder;
 pub mod request_level;
+pub mod scenario;
 
 pub mod summary;
 pub mod workload;

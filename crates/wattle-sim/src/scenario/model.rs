@@ -107,7 +107,12 @@ impl ModelFile {
                     return Err(wrong(files.name(), &self.place(), "network without it", expected));
                 };
                 analytic_profile(network, spec, self.grid.as_ref()).map_err(|cause| {
-                    wrong(files.name(), &format!("{}.network", self.place()), &cause, "a network on a device that the analytic model can describe")
+                    wrong(
+                        files.name(),
+                        &format!("{}.network", self.place()),
+                        &cause,
+                        "a network on a device that the analytic model can describe",
+                    )
                 })?
             }
             _ => {
@@ -210,7 +215,12 @@ impl ModelFile {
             (SpreadFile::Lognormal, Some(variation)) if variation > 0.0 => {
                 Ok(Spread::Lognormal(number(files, &place, variation)?))
             }
-            _ => Err(wrong(files.name(), &place, "otherwise", "more than 0 with spread = \"lognormal\", and only there")),
+            _ => Err(wrong(
+                files.name(),
+                &place,
+                "otherwise",
+                "more than 0 with spread = \"lognormal\", and only there",
+            )),
         }
     }
 

@@ -65,7 +65,12 @@ impl SignalFile {
             (None, None, Some(steps)) => {
                 let points = steps.iter().map(|(seconds, value)| {
                     let offset = Duration::try_from_secs_f64(*seconds).map_err(|_| {
-                        wrong(files.name(), &format!("{place}.steps"), &seconds.to_string(), "seconds of at least 0")
+                        wrong(
+                            files.name(),
+                            &format!("{place}.steps"),
+                            &seconds.to_string(),
+                            "seconds of at least 0",
+                        )
                     })?;
                     Ok((offset, *value))
                 });
@@ -81,14 +86,9 @@ impl SignalFile {
             }
         };
         let start = number(files, &format!("{place}.start_seconds"), self.start_seconds)?;
-        let signal = signal.starting_at(Duration::from_secs_f64(start));
-        let signal = signal.and_then(|signal| signal.sped_up(self.speed)).ok_or_else(|| {
-            wrong(
-                files.name(),
-                place,
-                &format!("start_seconds = {start}, speed = {}", self.speed),
-                "a start within the trace and a speed over 0",
-            )
+        let signal = signal.starting_at(Duration::from_secs_f64(start.min(1e12)));
+        let signal = signal.sped_up(self.speed).ok_or_else(|| {
+            wrong(files.name(), &format!("{place}.speed"), &self.speed.to_string(), "a number over 0")
         })?;
         Ok(if scale == 1.0 { signal } else { signal.map(|value| value * scale) })
     }

@@ -78,9 +78,9 @@ impl WorkloadFile {
         }
         let key = |key: &str| format!("{place}.{key}");
         let rate = || {
-            let rate = self.rate_rps.ok_or_else(|| {
-                wrong(files.name(), &key("rate_rps"), "nothing", "requests per second")
-            })?;
+            let rate = self
+                .rate_rps
+                .ok_or_else(|| wrong(files.name(), &key("rate_rps"), "nothing", "requests per second"))?;
             number(files, &key("rate_rps"), rate)
         };
         Ok(match self.kind {
@@ -149,7 +149,8 @@ impl WorkloadFile {
         ] {
             if given {
                 let place = format!("{place}.{key}");
-                let expected = "scale alone: timestamps are read as they are needed, so the load is scaled by time";
+                let expected =
+                    "scale alone: timestamps are read as they are needed, so the load is scaled by time";
                 return Err(wrong(files.name(), &place, "a scaling of rates", expected));
             }
         }

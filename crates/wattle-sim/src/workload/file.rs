@@ -306,7 +306,10 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"# seconds\n0.5\n\n2\n1\n").unwrap();
         let mut open = TimestampFile { path: file.path().to_owned(), time_factor: 2.0 }.open().unwrap();
-        assert_eq!([open.next_arrival().unwrap(), open.next_arrival().unwrap()], [Some(1_000_000_000), Some(4_000_000_000)]);
+        assert_eq!(
+            [open.next_arrival().unwrap(), open.next_arrival().unwrap()],
+            [Some(1_000_000_000), Some(4_000_000_000)]
+        );
         assert!(
             open.next_arrival().unwrap_err().to_string().ends_with(
                 "line 5: found \"1\", expected seconds as a number of at least 2, the line before"
