@@ -112,7 +112,7 @@ pub struct Stream {
 }
 
 /// Who a stream asks, by index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// A model.
     Model(usize),

@@ -86,6 +86,8 @@ pub struct OracleDistance {
     pub policy: String,
     /// What the oracle makes most of or least of.
     pub objective: &'static str,
+    /// The oracle's figure.
+    pub best: Option<f64>,
     /// This run's figure over the oracle's.
     pub ratio: Option<f64>,
 }

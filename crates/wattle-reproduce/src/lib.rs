@@ -1,0 +1,43 @@
+//! The five papers' experiments, run by Wattle's own policies: published figures beside ours.
+//!
+//! Nothing here is fitted to a published result. Every figure of ours says what it rests on, and every
+//! difference that we can explain is explained.
+
+pub mod row;
+
+use std::path::PathBuf;
+
+pub use row::{Reproduction, Row};
+
+/// The experiments, by name.
+pub const NAMES: [&str; 5] = ["batchsizer", "renewable", "cofris", "sharing", "carbon-adaptive"];
+
+/// What an experiment is run with.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Folder of the user's own measured profiles and traces, used in place of the bundled ones.
+    pub data: Option<PathBuf>,
+    /// Threads to run on.
+    pub threads: usize,
+}
+
+/// An experiment that can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ReproduceError {
+    /// A file of the user's data can't be used.
+    #[error("{file}: {cause}")]
+    Data {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// Something of the bundled experiment doesn't hold together: a defect of Wattle.
+    #[error("experiment {name}: {cause}")]
+    Broken {
+        /// Which experiment.
+        name: &'static str,
+        /// What is wrong.
+        cause: String,
+    },
+}

@@ -1,0 +1,355 @@
+//! Runs a scenario under each of its policies and seeds, on all cores, each beside its oracle.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use wattle_core::foresight::Foresight;
+use wattle_core::gating::Gating;
+use wattle_core::policies::{PolicyConfig, PolicyError, PolicyOptions, gating_of};
+use wattle_core::signal::{AfterEnd, Signal, Trace};
+
+use crate::arrivals::Arrivals;
+use crate::epoch_level;
+use crate::plan::{Plan, Target};
+use crate::request_level::{self, Outcome};
+use crate::scenario::{Level, Loaded, PolicyFile, ScenarioError};
+use crate::summary::OracleDistance;
+use crate::workload::{Source, WorkloadError};
+
+/// Over so long an interval an oracle knows the mean load.
+const LOAD_INTERVAL: Duration = Duration::from_millis(500);
+
+/// An experiment that can't be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ExperimentError {
+    /// The scenario doesn't hold together.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// A policy can't be built.
+    #[error("{scenario}, policies.{label}: {cause}")]
+    Policy {
+        /// The scenario.
+        scenario: String,
+        /// The run.
+        label: String,
+        /// What is wrong.
+        cause: PolicyError,
+    },
+    /// The options of a policy are wrong.
+    #[error("{scenario}, policies.{label}: {cause}")]
+    Options {
+        /// The scenario.
+        scenario: String,
+        /// The run.
+        label: String,
+        /// What is wrong, and where.
+        cause: String,
+    },
+    /// Two runs have the same name.
+    #[error("{scenario}: found two runs called {label:?}, expected each to have its own; give one a label")]
+    SameLabel {
+        /// The scenario.
+        scenario: String,
+        /// The name.
+        label: String,
+    },
+    /// A file of requests could not be read on.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+}
+
+/// One policy of an experiment, ready to be built again for each seed.
+#[derive(Debug, Clone)]
+struct Contender {
+    label: String,
+    name: String,
+    options: PolicyOptions,
+    /// What the devices play.
+    plan: Plan,
+}
+
+/// A scenario under its policies and seeds.
+#[derive(Debug)]
+pub struct Experiment {
+    /// The scenario, as read.
+    pub loaded: Loaded,
+    contenders: Vec<Contender>,
+    seeds: Vec<u64>,
+}
+
+/// What the command line says in place of the scenario.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// These policies, with the options that the scenario gives them if it names them.
+    pub policies: Vec<String>,
+    /// These seeds.
+    pub seeds: Vec<u64>,
+    /// This span.
+    pub span: Option<Duration>,
+    /// No oracles.
+    pub no_oracle: bool,
+}
+
+impl Experiment {
+    /// Prepares every run; policies are built once, so that an error is told before anything runs.
+    ///
+    /// # Errors
+    /// When the scenario and its policies don't hold together.
+    pub fn new(mut loaded: Loaded, overrides: &Overrides) -> Result<Self, ExperimentError> {
+        if let Some(span) = overrides.span {
+            loaded.plan.span = span;
+        }
+        loaded.file.oracle &= !overrides.no_oracle;
+        let seeds = match (&overrides.seeds[..], &loaded.file.seeds, loaded.file.seed) {
+            ([], Some(seeds), _) if !seeds.is_empty() => seeds.clone(),
+            ([], _, seed) => vec![seed.unwrap_or(1)],
+            (seeds, ..) => seeds.to_vec(),
+        };
+        let files = chosen(&loaded, &overrides.policies);
+        let mut contenders: Vec<Contender> = Vec::new();
+        for file in &files {
+            let contender = Contender::new(&loaded, file)?;
+            if contenders.iter().any(|other| other.label == contender.label) {
+                let (scenario, label) = (loaded.name.clone(), contender.label);
+                return Err(ExperimentError::SameLabel { scenario, label });
+            }
+            let mut trial = contender.clone();
+            trial.options.foresight = Some(foresight(&contender.plan, seeds[0])?);
+            trial.policy(&loaded.name)?;
+            contenders.push(contender);
+        }
+        Ok(Self { loaded, contenders, seeds })
+    }
+
+    /// How many runs there are, oracles aside.
+    pub fn runs(&self) -> usize {
+        self.contenders.len() * self.seeds.len()
+    }
+
+    /// Runs all on `threads` threads, in the order policy by policy, seed by seed. `progress` is told the
+    /// share that is done.
+    ///
+    /// # Errors
+    /// When a file of requests can't be read on, or an oracle can't be built.
+    pub fn run(&self, threads: usize, progress: &(dyn Fn(f64) + Sync)) -> Result<Vec<Outcome>, ExperimentError> {
+        let jobs: Vec<(&Contender, u64)> = self
+            .contenders
+            .iter()
+            .flat_map(|contender| self.seeds.iter().map(move |seed| (contender, *seed)))
+            .collect();
+        let done: Vec<AtomicU64> = jobs.iter().map(|_| AtomicU64::new(0)).collect();
+        let tell = |job: usize, share: f64| {
+            done[job].store(share.to_bits(), Ordering::Relaxed);
+            let sum: f64 = done.iter().map(|share| f64::from_bits(share.load(Ordering::Relaxed))).sum();
+            progress(sum / done.len().max(1) as f64);
+        };
+        in_parallel(threads, jobs.len(), |job| {
+            let (contender, seed) = jobs[job];
+            self.run_one(contender, seed, &mut |share| tell(job, share))
+        })
+    }
+
+    fn run_one(
+        &self,
+        contender: &Contender,
+        seed: u64,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Outcome, ExperimentError> {
+        let mut outcome = self.play(contender, seed, progress)?;
+        if self.loaded.file.oracle {
+            outcome.summary.oracle = self.oracle_distance(contender, seed, &outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    fn play(
+        &self,
+        contender: &Contender,
+        seed: u64,
+        progress: &mut dyn FnMut(f64),
+    ) -> Result<Outcome, ExperimentError> {
+        let mut contender = contender.clone();
+        if contender.name.starts_with("oracle-") || contender.options.wants_foresight() {
+            contender.options.foresight = Some(foresight(&contender.plan, seed)?);
+        }
+        let mut policy = contender.policy(&self.loaded.name)?;
+        let mut outcome = match self.loaded.file.level {
+            Level::Request => request_level::run(&contender.plan, policy.as_mut(), seed, progress)?,
+            Level::Epoch => epoch_level::run(&contender.plan, policy.as_mut(), seed, progress),
+        };
+        outcome.summary.label = contender.label;
+        outcome.summary.policy = contender.name;
+        Ok(outcome)
+    }
+
+    /// How far `outcome` is from what the oracle of its policy's family makes of the same run.
+    fn oracle_distance(
+        &self,
+        contender: &Contender,
+        seed: u64,
+        outcome: &Outcome,
+    ) -> Result<Option<OracleDistance>, ExperimentError> {
+        let Some((policy, objective)) = oracle_of(&contender.name, contender.plan.power_cap.is_some()) else {
+            return Ok(None);
+        };
+        let mut oracle = Contender { label: policy.into(), name: policy.into(), ..contender.clone() };
+        oracle.options.cap_handling = Default::default();
+        let of = &outcome.summary;
+        if policy == "oracle-carbon" {
+            // The best possible at the same quality.
+            let Some(quality) = of.quality_mean else { return Ok(None) };
+            oracle.options.oracle_carbon.quality_floor = Some(quality);
+            oracle.options.oracle_carbon.carbon_budget_grams = None;
+        }
+        let best = self.play(&oracle, seed, &mut |_| ())?.summary;
+        let (run, best) = match objective {
+            "throughput_rps_mean" => (Some(of.throughput_rps_mean), Some(best.throughput_rps_mean)),
+            "energy_joules" => (Some(of.energy_joules), Some(best.energy_joules)),
+            _ => (of.carbon_grams, best.carbon_grams),
+        };
+        let ratio = run.zip(best).map(|(run, best)| run / best).filter(|ratio| ratio.is_finite());
+        Ok(Some(OracleDistance { policy: policy.into(), objective, best, ratio }))
+    }
+}
+
+impl Contender {
+    fn new(loaded: &Loaded, file: &PolicyFile) -> Result<Self, ExperimentError> {
+        let named = file.config.get("name").and_then(toml::Value::as_str).unwrap_or("?").to_owned();
+        let label = file.label.clone().unwrap_or_else(|| named.clone());
+        let config: PolicyConfig =
+            file.config.clone().try_into().map_err(|error: toml::de::Error| ExperimentError::Options {
+                scenario: loaded.name.clone(),
+                label: label.clone(),
+                cause: error.message().to_owned(),
+            })?;
+        let gating = file.gating.unwrap_or_else(|| gating_of(&config.name));
+        let profiles = loaded.gated_profiles(gating)?;
+        let mut options = config.options(profiles);
+        options.families = loaded.families.clone();
+        options.latency_objectives = loaded
+            .plan
+            .models
+            .iter()
+            .filter_map(|model| Some((model.name.clone(), model.objective?)))
+            .collect();
+        Ok(Self { label, name: config.name, options, plan: loaded.gated_plan(gating)? })
+    }
+
+    fn policy(&self, scenario: &str) -> Result<Box<dyn wattle_core::policy::Policy>, ExperimentError> {
+        wattle_core::policies::build(&self.name, &self.options).map_err(|cause| ExperimentError::Policy {
+            scenario: scenario.to_owned(),
+            label: self.label.clone(),
+            cause,
+        })
+    }
+}
+
+/// The policies to run: the scenario's, or those of the command line with the scenario's options.
+fn chosen(loaded: &Loaded, wanted: &[String]) -> Vec<PolicyFile> {
+    let plain = |name: &str| PolicyFile {
+        label: None,
+        gating: None,
+        config: toml::Table::from_iter([("name".to_owned(), toml::Value::from(name))]),
+    };
+    let of_scenario = &loaded.file.policies;
+    if wanted.is_empty() {
+        return if of_scenario.is_empty() { vec![plain("fixed")] } else { of_scenario.clone() };
+    }
+    let is_called = |file: &PolicyFile, name: &str| {
+        file.label.as_deref().or(file.config.get("name").and_then(toml::Value::as_str)) == Some(name)
+    };
+    let find = |name: &String| {
+        of_scenario.iter().find(|file| is_called(file, name)).cloned().unwrap_or_else(|| plain(name))
+    };
+    wanted.iter().map(find).collect()
+}
+
+/// The oracle of a policy's family, and what it makes most or least of.
+fn oracle_of(policy: &str, is_capped: bool) -> Option<(&'static str, &'static str)> {
+    match policy {
+        "batch-sizer" | "batch-sizer-printed" | "dvfs" | "multi-tenant" | "batching" | "combination" => {
+            is_capped.then_some(("oracle-under-cap", "throughput_rps_mean"))
+        }
+        "frequency-scaling" | "resource-scaling-cu" | "resource-scaling-se" | "cofris-cu" | "cofris-se" => {
+            Some(("oracle-least-power", "energy_joules"))
+        }
+        "carbon-adaptive" | "carbon-adaptive-printed" => Some(("oracle-carbon", "carbon_grams")),
+        _ => None,
+    }
+}
+
+/// The future of a run of `plan` with `seed`. Clients that wait for answers make no load that could be known.
+fn foresight(plan: &Plan, seed: u64) -> Result<Foresight, WorkloadError> {
+    let mut foresight = Foresight {
+        power_cap: plan.power_cap.clone(),
+        carbon_intensity: plan.carbon_intensity.clone(),
+        ..Foresight::default()
+    };
+    let mut loads: std::collections::BTreeMap<Target, Vec<f64>> = Default::default();
+    let interval = LOAD_INTERVAL.as_secs_f64().max(plan.span.as_secs_f64() / 1e6);
+    let bins = (plan.span.as_secs_f64() / interval).ceil() as usize;
+    for (index, stream) in (0u64..).zip(&plan.streams) {
+        if matches!(stream.source, Source::ClosedLoop { .. } | Source::Saturated) {
+            continue;
+        }
+        let load = loads.entry(stream.target).or_insert_with(|| vec![0.0; bins]);
+        let mut arrivals = Arrivals::new(&stream.source, seed, index + 2)?;
+        while let Some(at) = arrivals.next_arrival()? {
+            let Some(bin) = load.get_mut((at as f64 / 1e9 / interval) as usize) else { break };
+            *bin += f64::from(stream.rows) / interval;
+        }
+    }
+    for (target, load) in loads {
+        let points = load.iter().enumerate().map(|(bin, rate)| {
+            (Duration::from_secs_f64(bin as f64 * interval), *rate)
+        });
+        let Ok(trace) = Trace::new(points.collect(), AfterEnd::Hold) else { continue };
+        match target {
+            Target::Model(model) => {
+                foresight.offered_rps.insert(plan.models[model].name.clone(), Signal::Trace(trace));
+            }
+            Target::Family(family) => {
+                foresight.offered_family_rps.insert(plan.families[family].name.clone(), Signal::Trace(trace));
+            }
+        }
+    }
+    Ok(foresight)
+}
+
+/// The results of `job(0..count)` in their order, worked out on `threads` threads. The first error ends it.
+pub fn in_parallel<T: Send, E: Send>(
+    threads: usize,
+    count: usize,
+    job: impl Fn(usize) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
+    let next = AtomicUsize::new(0);
+    let results: Vec<Mutex<Option<Result<T, E>>>> = (0..count).map(|_| Mutex::new(None)).collect();
+    thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, count.max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(slot) = results.get(index) else { return };
+                    let result = job(index);
+                    if result.is_err() {
+                        next.store(count, Ordering::Relaxed);
+                    }
+                    if let Ok(mut slot) = slot.lock() {
+                        *slot = Some(result);
+                    }
+                }
+            });
+        }
+    });
+    let results = results.into_iter().filter_map(|slot| slot.into_inner().ok().flatten());
+    let (mut all, mut failed) = (Vec::with_capacity(count), None);
+    for result in results {
+        match result {
+            Ok(result) => all.push(result),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    failed.map_or(Ok(all), Err)
+}
