@@ -19,6 +19,7 @@ pub mod policies;
 pub mod policy;
 pub mod profile;
 pub mod provenance;
+pub mod queueing;
 pub mod signal;
 pub mod time;
 pub mod units;
