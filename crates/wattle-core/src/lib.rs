@@ -7,6 +7,7 @@
 pub mod asking;
 pub mod batching;
 pub mod cap_account;
+pub mod carbon;
 pub mod family;
 pub mod foresight;
 pub mod id;
