@@ -400,7 +400,10 @@ impl fmt::Display for Reason {
             ),
             Self::VariantByPlan { family, plan_grams, plan_quality } => {
                 let quality = plan_quality.map_or("unknown".into(), |quality| format!("{quality:.4}"));
-                write!(f, "{family}: as planned for the whole trace, {plan_grams:.1} gCO2e, mean quality {quality}")
+                write!(
+                    f,
+                    "{family}: as planned for the whole trace, {plan_grams:.1} gCO2e, mean quality {quality}"
+                )
             }
             Self::CarbonIntensityFlat { carbon_intensity } => {
                 write!(f, "carbon intensity has been {carbon_intensity} throughout the window: hold")

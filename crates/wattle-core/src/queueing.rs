@@ -54,12 +54,7 @@ pub fn mmc_wait_mean(arrivals_rps: f64, service_seconds: f64, servers: u32) -> O
 }
 
 /// The wait that a share of requests does not exceed in M/M/c.
-pub fn mmc_wait_quantile(
-    arrivals_rps: f64,
-    service_seconds: f64,
-    servers: u32,
-    share: f64,
-) -> Option<f64> {
+pub fn mmc_wait_quantile(arrivals_rps: f64, service_seconds: f64, servers: u32, share: f64) -> Option<f64> {
     let offered = arrivals_rps * service_seconds;
     let waits = erlang_c(offered, servers).filter(|_| is_share(share))?;
     if waits <= 1.0 - share {

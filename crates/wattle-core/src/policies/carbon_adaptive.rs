@@ -174,7 +174,8 @@ impl Policy for CarbonAdaptive {
             return Decision::keep(Reason::NoCarbonIntensity, self.interval);
         };
         self.seen.take_in(seen.now, intensity.get());
-        let (low, high) = self.whole.or_else(|| self.seen.range()).unwrap_or((intensity.get(), intensity.get()));
+        let (low, high) =
+            self.whole.or_else(|| self.seen.range()).unwrap_or((intensity.get(), intensity.get()));
         let share = (intensity.get() - low) / (high - low);
         if !share.is_finite() {
             let flat = Reason::CarbonIntensityFlat { carbon_intensity: intensity };

@@ -145,7 +145,12 @@ impl LeastPowerOptions {
             number("rps_step", step, step.is_finite() && step > 0.0, "rows per second as a number over 0")?;
         }
         let seconds = self.interval_seconds;
-        number("interval_seconds", seconds, seconds.is_finite() && seconds > 0.0, "seconds as a number over 0")?;
+        number(
+            "interval_seconds",
+            seconds,
+            seconds.is_finite() && seconds > 0.0,
+            "seconds as a number over 0",
+        )?;
         for (option, found) in [
             ("batch_size", self.batch_size),
             ("peak_of_intervals", self.peak_of_intervals),
@@ -171,7 +176,9 @@ pub enum TableError {
         batch_size: u32,
     },
     /// The profile has one value only of each knob that is free.
-    #[error("the profile has one point only of the knobs that are free; profile more clocks or compute units")]
+    #[error(
+        "the profile has one point only of the knobs that are free; profile more clocks or compute units"
+    )]
     NothingToChoose,
 }
 
@@ -276,7 +283,9 @@ impl LeastPowerTable {
     /// The loads of the table: every whole step up to the most, and the most.
     fn steps(&self) -> impl Iterator<Item = f64> + use<> {
         let (step, max) = (self.step_rps, self.max_rps);
-        let whole = (0u32..).map(move |count| f64::from(count) * step).take_while(move |rps| *rps < max * (1.0 - 1e-9));
+        let whole = (0u32..)
+            .map(move |count| f64::from(count) * step)
+            .take_while(move |rps| *rps < max * (1.0 - 1e-9));
         whole.chain([max])
     }
 

@@ -195,7 +195,10 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest_and_all() {
         assert_eq!(
             error("batchsizer", &PolicyOptions::default()),
-            format!("unknown policy \"batchsizer\", did you mean \"batch-sizer\"? known: {}", NAMES.join(", "))
+            format!(
+                "unknown policy \"batchsizer\", did you mean \"batch-sizer\"? known: {}",
+                NAMES.join(", ")
+            )
         );
     }
 

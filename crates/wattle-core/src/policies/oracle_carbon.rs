@@ -94,7 +94,8 @@ impl OracleCarbon {
                     let limit = Limit::Quality(floor * course.rows());
                     let expected = "at most the quality of the best variant of every family";
                     let planned = plan_within(&[&course], limit);
-                    let planned = planned.ok_or_else(|| option("quality_floor", floor.to_string(), expected))?;
+                    let planned =
+                        planned.ok_or_else(|| option("quality_floor", floor.to_string(), expected))?;
                     plans.extend(planned.into_iter().map(|plan| (name.clone(), plan)));
                 }
             }
@@ -102,7 +103,8 @@ impl OracleCarbon {
                 let all: Vec<&Course> = courses.iter().map(|(_, course)| course).collect();
                 let expected = "at least the grams of the variants of least energy";
                 let planned = plan_within(&all, Limit::Grams(grams));
-                let planned = planned.ok_or_else(|| option("carbon_budget_grams", grams.to_string(), expected))?;
+                let planned =
+                    planned.ok_or_else(|| option("carbon_budget_grams", grams.to_string(), expected))?;
                 plans.extend(courses.iter().map(|(name, _)| name.clone()).zip(planned));
             }
             (None, None) => {
@@ -132,7 +134,8 @@ impl Policy for OracleCarbon {
                 decision.ask_again_in = decision.ask_again_in.min(next - seen.now);
             }
             let planned = plan.and_then(|plan| Some((plan, plan.variant_at(seen.now)?)));
-            let Some((plan, variant)) = planned.filter(|(_, variant)| family.variants.contains(variant)) else {
+            let Some((plan, variant)) = planned.filter(|(_, variant)| family.variants.contains(variant))
+            else {
                 decision.reasons.push((None, Reason::NoVariant { family: family.name.clone() }));
                 continue;
             };

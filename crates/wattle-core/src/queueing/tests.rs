@@ -69,8 +69,8 @@ fn the_mean_of_the_quantiles_of_a_constant_service_time_is_its_mean_wait() {
     for load in [0.3, 0.7, 0.9, 0.95] {
         let slices = 20_000;
         let middles = (0..slices).map(|slice| (f64::from(slice) + 0.5) / f64::from(slices));
-        let mean =
-            middles.map(|share| md1_wait_quantile(load, 1.0, share).unwrap()).sum::<f64>() / f64::from(slices);
+        let mean = middles.map(|share| md1_wait_quantile(load, 1.0, share).unwrap()).sum::<f64>()
+            / f64::from(slices);
         let wanted = md1_wait_mean(load, 1.0).unwrap();
         assert!((mean / wanted - 1.0).abs() < 2e-3, "{load}: {mean}, wanted {wanted}");
     }

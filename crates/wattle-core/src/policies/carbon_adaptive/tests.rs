@@ -62,14 +62,20 @@ fn policy(direction: Direction) -> CarbonAdaptive {
 #[test]
 fn clean_electricity_selects_large_models_and_dirty_electricity_small_ones() {
     let mut policy = policy(Direction::LowIsLarge);
-    for (intensity, expected) in
-        [(100.0, "resnet152"), (140.0, "resnet152"), (200.0, "resnet101"), (280.0, "resnet50"), (300.0, "resnet34")]
-    {
+    for (intensity, expected) in [
+        (100.0, "resnet152"),
+        (140.0, "resnet152"),
+        (200.0, "resnet101"),
+        (280.0, "resnet50"),
+        (300.0, "resnet34"),
+    ] {
         assert_eq!(chosen(&policy.decide(&seen(2, Some(intensity), &ALL))), Some(expected), "{intensity}");
     }
     // E_sel at 200 g/kWh, by hand.
     let decision = policy.decide(&seen(2, Some(200.0), &ALL));
-    let Reason::VariantForCarbon { wanted_joules, .. } = &decision.reasons[0].1 else { panic!("{decision:?}") };
+    let Reason::VariantForCarbon { wanted_joules, .. } = &decision.reasons[0].1 else {
+        panic!("{decision:?}")
+    };
     assert!((wanted_joules.get() - (1.238147188 + 0.3599321833) / 2.0).abs() < 1e-12);
 }
 
@@ -117,7 +123,8 @@ fn the_whole_trace_gives_the_range_where_it_is_known() {
     options.carbon_adaptive.window = IntensityWindow::Whole;
     let error = CarbonAdaptive::new(Direction::LowIsLarge, &options).unwrap_err();
     assert!(error.to_string().contains("the whole trace of carbon intensity"), "{error}");
-    let points = [100.0, 300.0].iter().zip(0..).map(|(value, hour)| (Duration::from_secs(hour * 3600), *value));
+    let points =
+        [100.0, 300.0].iter().zip(0..).map(|(value, hour)| (Duration::from_secs(hour * 3600), *value));
     let trace = Trace::new(points.collect(), AfterEnd::Hold).unwrap();
     options.foresight =
         Some(Foresight { carbon_intensity: Some(Signal::Trace(trace)), ..Foresight::default() });

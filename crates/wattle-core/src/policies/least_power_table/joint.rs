@@ -76,9 +76,10 @@ pub(in crate::policies) fn least_power<'a>(
 fn serve_at<'a>(device: DevicePoint, loads: &[Load<'a>]) -> Option<Vec<&'a Candidate>> {
     let best = |rank: fn(&Candidate, f64) -> (f64, f64)| -> Option<Vec<&'a Candidate>> {
         let one = |load: &Load<'a>| {
-            let able = load.table.candidates.get(&device)?.iter().filter(|candidate| {
-                candidate.is_within(load.limits) && candidate.share_of(load.rps) <= 1.0
-            });
+            let able =
+                load.table.candidates.get(&device)?.iter().filter(|candidate| {
+                    candidate.is_within(load.limits) && candidate.share_of(load.rps) <= 1.0
+                });
             able.min_by(|a, b| {
                 let (a, b) = (rank(a, load.rps), rank(b, load.rps));
                 a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
@@ -96,9 +97,8 @@ fn serve_at<'a>(device: DevicePoint, loads: &[Load<'a>]) -> Option<Vec<&'a Candi
 /// Power of the device: idle power once, and what each model adds to it.
 fn power_of(loads: &[Load<'_>], chosen: &[&Candidate]) -> Watts {
     let idle = loads.iter().filter_map(|load| load.table.idle).fold(Watts::ZERO, Watts::max);
-    let added = |(load, candidate): (&Load<'_>, &&Candidate)| {
-        (candidate.power_at(load.rps) - idle).max(Watts::ZERO)
-    };
+    let added =
+        |(load, candidate): (&Load<'_>, &&Candidate)| (candidate.power_at(load.rps) - idle).max(Watts::ZERO);
     idle + loads.iter().zip(chosen).map(added).sum()
 }
 

@@ -210,10 +210,14 @@ impl Policy for LeastPower {
         if let Some(knob) = Reach(&seen.devices).missing(loads.iter().map(|load| load.table)) {
             return Decision::keep(Reason::KnobMissing { knob }, self.interval);
         }
-        let Some((set, lower_for, cause)) = self.choose(seen, &served, &loads, complete) else { return decision };
+        let Some((set, lower_for, cause)) = self.choose(seen, &served, &loads, complete) else {
+            return decision;
+        };
         for (model, load) in served.iter().zip(&loads) {
             let chosen = set.chosen.get(&model.name).filter(|candidate| candidate.is_within(load.limits));
-            if let Some(change) = chosen.map(|one| one.change).filter(|change| !change.is_noop_for(model.setting)) {
+            if let Some(change) =
+                chosen.map(|one| one.change).filter(|change| !change.is_noop_for(model.setting))
+            {
                 decision.serving.insert(model.name.clone(), change);
             }
             decision.reasons.push((Some(model.name.clone()), self.reason(cause, model, load, &set)));

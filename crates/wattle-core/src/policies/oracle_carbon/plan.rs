@@ -51,7 +51,12 @@ impl Course {
         let piece = |(start, next): (&Timestamp, Timestamp)| {
             let length = next.min(end) - *start;
             let rows = load.at(*start)? * length.as_secs_f64();
-            Some(Piece { start: *start, length, rows, intensity: CarbonIntensity::new(intensity.at(*start)?) })
+            Some(Piece {
+                start: *start,
+                length,
+                rows,
+                intensity: CarbonIntensity::new(intensity.at(*start)?),
+            })
         };
         let pieces = cuts.iter().zip(nexts).filter(|(start, _)| **start < end).filter_map(piece).collect();
         Some(Self { hull: lower_hull(variants), pieces })

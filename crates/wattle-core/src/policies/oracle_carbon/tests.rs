@@ -14,7 +14,8 @@ use crate::units::{CarbonIntensity, Joules};
 const PIECE_SECONDS: u64 = 1800;
 
 fn trace(values: &[f64]) -> Signal {
-    let points = values.iter().zip(0..).map(|(value, index)| (Duration::from_secs(index * PIECE_SECONDS), *value));
+    let points =
+        values.iter().zip(0..).map(|(value, index)| (Duration::from_secs(index * PIECE_SECONDS), *value));
     Signal::Trace(Trace::new(points.collect(), AfterEnd::Hold).unwrap())
 }
 
@@ -78,7 +79,8 @@ fn quality_is_bought_where_electricity_is_clean_and_one_piece_is_cut() {
     let options = options(&[(1.0, 0.8), (3.0, 0.9)], &[300.0, 100.0, 200.0], &[2.0; 3]);
     let plan = floor_plan(&options, 0.85).unwrap();
     let at = |seconds| Timestamp::from_duration(Duration::from_secs(seconds));
-    let expected = [(0, "v0"), (1800, "v1"), (3600 + 900, "v0")].map(|(start, name)| (at(start), name.into()));
+    let expected =
+        [(0, "v0"), (1800, "v1"), (3600 + 900, "v0")].map(|(start, name)| (at(start), name.into()));
     assert_eq!(plan.schedule(), expected);
     assert!((plan.mean_quality.unwrap() - 0.85).abs() < 1e-12);
     // 3600 rows a piece: 1 J at 300, 3 J at 100, 2 J at 200 on average.
