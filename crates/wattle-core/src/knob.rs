@@ -22,6 +22,24 @@ pub enum DeviceSetting {
 }
 
 impl DeviceSetting {
+    /// The value asked for, in the unit of the setting.
+    pub fn value(&self) -> f64 {
+        match self {
+            Self::ComputeUnits(units) => f64::from(*units),
+            Self::CoreClock(clock) => clock.get(),
+            Self::PowerLimit(limit) => limit.get(),
+        }
+    }
+
+    /// The same knob set to another value, in the unit of the setting.
+    pub fn with_value(&self, value: f64) -> Self {
+        match self {
+            Self::ComputeUnits(_) => Self::ComputeUnits(value as u32),
+            Self::CoreClock(_) => Self::CoreClock(Megahertz::new(value)),
+            Self::PowerLimit(_) => Self::PowerLimit(Watts::new(value)),
+        }
+    }
+
     /// Which knob this setting turns.
     pub const fn knob(&self) -> DeviceKnob {
         match self {
@@ -68,6 +86,16 @@ pub struct KnobRange {
     pub steps: Vec<f64>,
 }
 
+impl KnobRange {
+    /// The value to turn the knob to when `asked` for one: as asked, or the step below it where the knob
+    /// has steps, so that rounding never raises power. `None` out of its range.
+    pub fn accept(&self, asked: f64) -> Option<f64> {
+        (self.min..=self.max)
+            .contains(&asked)
+            .then(|| self.steps.iter().copied().rfind(|step| *step <= asked).unwrap_or(asked))
+    }
+}
+
 /// Every serving knob of one model, as it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ServingSetting {
@@ -85,6 +113,13 @@ pub struct ServingSetting {
     pub max_queue_delay: Duration,
     /// Most requests that wait. The next one is refused.
     pub max_queue_size: u32,
+}
+
+impl ServingSetting {
+    /// How long an instance stays idle after computing for `busy`, to keep its duty cycle.
+    pub fn rest_after(&self, busy: Duration) -> Duration {
+        busy.mul_f64((1.0 / self.duty_cycle - 1.0).clamp(0.0, 1000.0))
+    }
 }
 
 /// A change of some serving knobs of one model; `None` leaves the knob alone.

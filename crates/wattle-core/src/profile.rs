@@ -3,8 +3,11 @@
 //! A profile answers from its rows and between them, never beyond them: outside its hull it says
 //! "unknown". Reading and writing the file is in [`mod@format`].
 
+mod enclosing;
 pub mod format;
 mod interpolate;
+mod partition;
+mod predictor;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +19,7 @@ use crate::units::Watts;
 
 pub use format::ProfileError;
 pub use interpolate::Prediction;
+pub use predictor::Predictor;
 
 /// Operating points of one model on one device, and what was seen at each.
 #[derive(Debug, Clone, PartialEq, Serialize)]

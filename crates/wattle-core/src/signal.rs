@@ -39,6 +39,8 @@ pub struct Trace {
     /// Never empty, offsets ascending.
     points: Vec<(Duration, f64)>,
     after_end: AfterEnd,
+    /// Where in the trace's own time the run begins.
+    start: Duration,
 }
 
 /// A trace that makes no sense.
@@ -86,7 +88,7 @@ impl Trace {
             })?;
             previous = Some(*offset);
         }
-        Ok(Self { points, after_end })
+        Ok(Self { points, after_end, start: Duration::ZERO })
     }
 
     /// Reads a trace from CSV text whose header is `seconds,<column>`. Lines that start with `#` are
@@ -156,7 +158,7 @@ impl Trace {
             };
             return Err(wrong(line, "the end of the file".into(), expected));
         }
-        Ok(Self { points, after_end })
+        Ok(Self { points, after_end, start: Duration::ZERO })
     }
 
     /// The values with their offsets from the start of the run.
@@ -172,7 +174,7 @@ impl Trace {
 
     /// When the next value begins after `time`; `None` when there is no other.
     fn next_change(&self, time: Timestamp) -> Option<Timestamp> {
-        let offset = time.since_start();
+        let offset = time.since_start().saturating_add(self.start);
         let (base, offset) = match (self.after_end, self.end()) {
             (AfterEnd::Repeat, Some(end)) if offset >= end => {
                 let first = self.points[0].0;
@@ -189,11 +191,11 @@ impl Trace {
             (None, AfterEnd::Hold) => return None,
             (None, _) => self.end().filter(|end| *end > offset)?,
         };
-        Some(Timestamp::from_duration(base.saturating_add(next)))
+        Some(Timestamp::from_duration(base.saturating_add(next).saturating_sub(self.start)))
     }
 
     fn at(&self, time: Timestamp) -> Option<f64> {
-        let mut offset = time.since_start();
+        let mut offset = time.since_start().saturating_add(self.start);
         if let Some(end) = self.end().filter(|end| offset >= *end) {
             match self.after_end {
                 AfterEnd::Unknown => return None,
@@ -239,6 +241,14 @@ impl Signal {
         changes
     }
 
+    /// When the value next changes after `now`, or may; `None` when it never does.
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Constant(_) => None,
+            Self::Trace(trace) => trace.next_change(now),
+        }
+    }
+
     /// The signal with its time running `factor` times as fast: a day's trace sped up 24 times takes
     /// an hour. `None` unless `factor` is finite and over 0.
     pub fn sped_up(self, factor: f64) -> Option<Self> {
@@ -246,10 +256,22 @@ impl Signal {
             return None;
         }
         let Self::Trace(mut trace) = self else { return Some(self) };
+        let faster = |offset: Duration| {
+            Duration::try_from_secs_f64(offset.as_secs_f64() / factor).unwrap_or(Duration::MAX)
+        };
         for (offset, _) in &mut trace.points {
-            *offset = Duration::try_from_secs_f64(offset.as_secs_f64() / factor).unwrap_or(Duration::MAX);
+            *offset = faster(*offset);
         }
+        trace.start = faster(trace.start);
         Some(Self::Trace(trace))
+    }
+
+    /// The signal as seen by a run that begins at `start` of the trace's own time.
+    pub fn starting_at(self, start: Duration) -> Self {
+        match self {
+            Self::Trace(trace) => Self::Trace(Trace { start: trace.start.saturating_add(start), ..trace }),
+            constant => constant,
+        }
     }
 
     /// The signal with every value put through `convert`. A value that it makes NaN or infinite is

@@ -61,16 +61,13 @@ impl DeviceInfo {
             let available = self.knobs.iter().map(|range| range.knob).collect();
             return Err(DeviceError::NoSuchKnob { device: self.id.clone(), knob, available });
         };
-        let asked = match setting {
-            DeviceSetting::ComputeUnits(units) => f64::from(units),
-            DeviceSetting::CoreClock(clock) => clock.get(),
-            DeviceSetting::PowerLimit(limit) => limit.get(),
-        };
-        if !(range.min..=range.max).contains(&asked) {
-            let (min, max) = (range.min, range.max);
-            return Err(DeviceError::OutOfRange { device: self.id.clone(), knob, found: asked, min, max });
-        }
-        Ok(range.steps.iter().copied().rfind(|step| *step <= asked).unwrap_or(asked))
+        range.accept(setting.value()).ok_or_else(|| DeviceError::OutOfRange {
+            device: self.id.clone(),
+            knob,
+            found: setting.value(),
+            min: range.min,
+            max: range.max,
+        })
     }
 }
 

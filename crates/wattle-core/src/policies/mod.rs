@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use crate::family::Variant;
 use crate::foresight::Foresight;
+use crate::gating::Gating;
 use crate::id::{FamilyName, ModelName};
 use crate::nearest::nearest;
 use crate::policy::Policy;
@@ -138,13 +139,13 @@ pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, Pol
     })
 }
 
-/// By what the profiles of the policy called `name` are to be gated: `"none"`, `"cu"` (compute unit)
-/// or `"se"` (shader engine). The driver prepares them; the policy plans with what it is handed.
-pub fn gating_of(name: &str) -> &'static str {
+/// How the profiles of the policy called `name` are to be gated. The driver prepares them with
+/// [`gating::apply`](crate::gating::apply); the policy plans with what it is handed.
+pub fn gating_of(name: &str) -> Gating {
     match name {
-        "resource-scaling-cu" | "cofris-cu" => "cu",
-        "resource-scaling-se" | "cofris-se" => "se",
-        _ => "none",
+        "resource-scaling-cu" | "cofris-cu" => Gating::ComputeUnit,
+        "resource-scaling-se" | "cofris-se" => Gating::ShaderEngine,
+        _ => Gating::None,
     }
 }
 
@@ -212,7 +213,7 @@ mod tests {
 
     #[test]
     fn gated_profiles_go_to_the_policies_that_plan_with_gating() {
-        let gated: Vec<_> = NAMES.iter().filter(|name| gating_of(name) != "none").collect();
+        let gated: Vec<_> = NAMES.iter().filter(|name| gating_of(name) != Gating::None).collect();
         assert_eq!(gated, [&"resource-scaling-cu", &"resource-scaling-se", &"cofris-cu", &"cofris-se"]);
     }
 

@@ -1,7 +1,8 @@
-//! Reads a profile between its rows: along the batch size, with every other knob fixed.
+//! Reads a profile along the batch size, with every other knob fixed, and draws rows from rows.
 //!
 //! Figures of inference grow about evenly with each doubling of the batch, so the line is drawn over
-//! log2(b). Outside the profiled batch sizes nothing is drawn at all.
+//! log2(b). Outside the profiled batch sizes nothing is drawn at all. Over all knobs at once reads
+//! [`Predictor`](super::Predictor).
 
 use super::Profile;
 use crate::operating_point::{OperatingPoint, ProfileRow};
@@ -11,55 +12,66 @@ use crate::units::{Joules, Watts};
 /// What a profile says of one operating point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
-    /// The figures at the point asked for. Drawn between rows, their basis is at best `Modelled` and
-    /// a figure that either row lacks is unknown.
+    /// The figures at the point asked for. Drawn between rows, their basis is at best `Modelled`, a
+    /// figure that one of these rows lacks is unknown, and the samples are the fewest of any.
     pub row: ProfileRow,
-    /// The batch sizes of the two rows that the figures are drawn between; `None`: a row of its own.
-    pub between: Option<(u32, u32)>,
+    /// Which of [`Profile::rows`] the figures are drawn between, ascending; empty: a row of its own.
+    pub between: Vec<usize>,
 }
 
 impl Profile {
-    /// What is to be expected at `point`: its own row, or the line between the rows of the next
-    /// smaller and the next larger batch size at the same other knobs. `None` when one of the two is
-    /// missing: the profile never extrapolates.
+    /// What is to be expected at `point`: its own row, or the straight line over log2(b) between the
+    /// rows of the next smaller and the next larger batch size at the same other knobs. `None` when
+    /// one of the two is missing: the profile never extrapolates. The simulated device plays by it.
     pub fn predict(&self, point: &OperatingPoint) -> Option<Prediction> {
-        let mut below: Option<&ProfileRow> = None;
-        let mut above: Option<&ProfileRow> = None;
-        for row in self.rows_where(|candidate| candidate.differs_in_batch_only(point)) {
+        let mut below: Option<(usize, &ProfileRow)> = None;
+        let mut above: Option<(usize, &ProfileRow)> = None;
+        for (index, row) in self.rows.iter().enumerate() {
+            if !row.point.differs_in_batch_only(point) {
+                continue;
+            }
             let batch_size = row.point.batch_size;
             if batch_size == point.batch_size {
-                return Some(Prediction { row: row.clone(), between: None });
+                return Some(Prediction { row: row.clone(), between: Vec::new() });
             }
             if batch_size < point.batch_size
-                && below.is_none_or(|nearest| batch_size > nearest.point.batch_size)
+                && below.is_none_or(|(_, nearest)| batch_size > nearest.point.batch_size)
             {
-                below = Some(row);
+                below = Some((index, row));
             }
             if batch_size > point.batch_size
-                && above.is_none_or(|nearest| batch_size < nearest.point.batch_size)
+                && above.is_none_or(|(_, nearest)| batch_size < nearest.point.batch_size)
             {
-                above = Some(row);
+                above = Some((index, row));
             }
         }
-        let (below, above) = (below?, above?);
+        let ((below_index, below), (above_index, above)) = (below?, above?);
+        let low = f64::from(below.point.batch_size).log2();
+        let high = f64::from(above.point.batch_size).log2();
+        let share = (f64::from(point.batch_size).log2() - low) / (high - low);
+        if !share.is_finite() {
+            return None; // a batch size of 0 has no logarithm
+        }
         Some(Prediction {
-            row: draw_between(below, above, point)?,
-            between: Some((below.point.batch_size, above.point.batch_size)),
+            row: draw(point, &[(below, 1.0 - share), (above, share)], mean)?,
+            between: vec![below_index.min(above_index), below_index.max(above_index)],
         })
     }
 }
 
-fn draw_between(below: &ProfileRow, above: &ProfileRow, point: &OperatingPoint) -> Option<ProfileRow> {
-    let low = f64::from(below.point.batch_size).log2();
-    let high = f64::from(above.point.batch_size).log2();
-    let share = (f64::from(point.batch_size).log2() - low) / (high - low);
-    if !share.is_finite() {
-        return None; // a batch size of 0 has no logarithm
-    }
-    let line = |from: f64, to: f64| from * (1.0 - share) + to * share;
-    let number = |of: fn(&ProfileRow) -> Option<f64>| Some(line(of(below)?, of(above)?));
-    let watts =
-        |of: fn(&ProfileRow) -> Option<Watts>| Some(Watts::new(line(of(below)?.get(), of(above)?.get())));
+/// The row at `point`: each figure is the `average` of that figure of the rows, by their weights,
+/// which sum to 1. `None` when there is no row.
+pub(super) fn draw(
+    point: &OperatingPoint,
+    parts: &[(&ProfileRow, f64)],
+    average: fn(&[(f64, f64)]) -> f64,
+) -> Option<ProfileRow> {
+    let number = |of: fn(&ProfileRow) -> Option<f64>| {
+        let values: Option<Vec<_>> =
+            parts.iter().map(|(row, weight)| of(row).map(|value| (value, *weight))).collect();
+        values.map(|values| average(&values))
+    };
+    let worst = |of: fn(&ProfileRow) -> Basis| parts.iter().map(|(row, _)| of(row)).max();
     Some(ProfileRow {
         point: point.clone(),
         throughput_rps: number(|row| row.throughput_rps),
@@ -67,14 +79,31 @@ fn draw_between(below: &ProfileRow, above: &ProfileRow, point: &OperatingPoint) 
         latency_ms_p50: number(|row| row.latency_ms_p50),
         latency_ms_p95: number(|row| row.latency_ms_p95),
         latency_ms_p99: number(|row| row.latency_ms_p99),
-        power_watts_mean: watts(|row| row.power_watts_mean),
-        power_watts_p95: watts(|row| row.power_watts_p95),
-        power_watts_max: watts(|row| row.power_watts_max),
+        power_watts_mean: number(|row| row.power_watts_mean.map(Watts::get)).map(Watts::new),
+        power_watts_p95: number(|row| row.power_watts_p95.map(Watts::get)).map(Watts::new),
+        power_watts_max: number(|row| row.power_watts_max.map(Watts::get)).map(Watts::new),
         energy_joules_per_row: number(|row| row.energy_joules_per_row.map(Joules::get)).map(Joules::new),
         memory_bytes: number(|row| row.memory_bytes.map(|bytes| bytes as f64))
             .map(|bytes| bytes.round() as u64),
-        basis: Basis::Modelled.max(below.basis).max(above.basis),
-        power_basis: Basis::Modelled.max(below.power_basis).max(above.power_basis),
-        samples: below.samples.min(above.samples),
+        basis: Basis::Modelled.max(worst(|row| row.basis)?),
+        power_basis: Basis::Modelled.max(worst(|row| row.power_basis)?),
+        samples: parts.iter().map(|(row, _)| row.samples).min()?,
     })
+}
+
+/// The mean of values by their weights.
+fn mean(values: &[(f64, f64)]) -> f64 {
+    values.iter().map(|(value, weight)| value * weight).sum()
+}
+
+/// The geometric mean of values by their weights, never outside their range. A value of 0 has no
+/// logarithm: then the plain mean.
+pub(super) fn geometric_mean(values: &[(f64, f64)]) -> f64 {
+    if values.iter().any(|(value, _)| *value <= 0.0) {
+        return mean(values);
+    }
+    let drawn = values.iter().map(|(value, weight)| value.ln() * weight).sum::<f64>().exp();
+    let least = values.iter().map(|(value, _)| *value).fold(f64::INFINITY, f64::min);
+    let most = values.iter().map(|(value, _)| *value).fold(0.0, f64::max);
+    drawn.max(least).min(most)
 }

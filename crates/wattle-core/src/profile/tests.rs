@@ -126,11 +126,11 @@ fn predicts_between_rows_and_never_beyond() {
     let predict =
         |batch, instances| profile.predict(&OperatingPoint::of_batch_and_instances(batch, instances));
     let drawn = predict(4, 1).unwrap();
-    assert_eq!(drawn.between, Some((2, 8)));
+    assert_eq!(drawn.between, [0, 1]);
     assert!((drawn.row.throughput_rps.unwrap() - 20.0).abs() < 1e-9, "halfway in log2");
     assert_eq!((drawn.row.power_watts_max, drawn.row.samples), (None, 5), "one neighbour has no power");
     assert_eq!((drawn.row.basis, drawn.row.power_basis), (Basis::Modelled, Basis::Assumed));
-    assert_eq!(predict(8, 1).unwrap().between, None);
+    assert_eq!(predict(8, 1).unwrap().between, []);
     for (batch, instances) in [(1, 1), (0, 1), (33, 1), (4, 2)] {
         assert_eq!(predict(batch, instances), None, "b={batch} m={instances} is outside");
     }

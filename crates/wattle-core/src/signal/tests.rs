@@ -111,3 +111,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_run_may_begin_anywhere_in_a_trace() {
+    let points =
+        |step: f64| (0..4).map(move |i| (Duration::from_secs_f64(f64::from(i) * step), f64::from(i)));
+    for after_end in [AfterEnd::Hold, AfterEnd::Repeat, AfterEnd::Unknown] {
+        let signal = Signal::Trace(Trace::new(points(10.0).collect(), after_end).unwrap());
+        let later = signal.clone().starting_at(Duration::from_secs(15));
+        for seconds in [0.0, 4.9, 5.0, 14.0, 15.0, 24.9, 25.0, 70.0] {
+            assert_eq!(at(&later, seconds), at(&signal, seconds + 15.0), "{after_end:?} at {seconds}");
+        }
+    }
+    let repeating = Signal::Trace(Trace::new(points(10.0).collect(), AfterEnd::Repeat).unwrap());
+    let later = repeating.clone().starting_at(Duration::from_secs(15));
+    for seconds in [25.0, 34.0, 36.0, 44.9, 46.0, 90.0] {
+        assert_eq!(at(&later, seconds), at(&repeating, seconds + 15.0), "again, at {seconds}");
+    }
+    assert_eq!(Signal::Constant(3.0).starting_at(Duration::from_secs(9)), Signal::Constant(3.0));
+}
+
+#[test]
+fn the_changes_ahead_are_those_of_the_value_within_the_horizon() {
+    let seconds = Duration::from_secs;
+    let points = vec![(seconds(0), 5.0), (seconds(10), 5.0), (seconds(20), 3.0), (seconds(30), 4.0)];
+    let ahead = |after_end, now: u64, horizon: u64| {
+        let signal = Signal::Trace(Trace::new(points.clone(), after_end).unwrap());
+        let ahead = signal.changes_ahead(Timestamp::from_duration(seconds(now)), seconds(horizon));
+        ahead.into_iter().map(|(at, value)| (at.as_secs_f64(), value)).collect::<Vec<_>>()
+    };
+    assert_eq!(ahead(AfterEnd::Hold, 0, 100), [(20.0, 3.0), (30.0, 4.0)], "the second 5 changes nothing");
+    assert_eq!(ahead(AfterEnd::Hold, 0, 19), []);
+    assert_eq!(ahead(AfterEnd::Repeat, 35, 30), [(40.0, 5.0), (60.0, 3.0)]);
+    assert_eq!(ahead(AfterEnd::Unknown, 35, 30), []);
+    assert!(Signal::Constant(1.0).changes_ahead(Timestamp::ZERO, seconds(9)).is_empty());
+}

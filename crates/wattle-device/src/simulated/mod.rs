@@ -4,7 +4,6 @@
 //! no clock: all times are given.
 
 mod load;
-mod played_model;
 #[cfg(test)]
 mod tests;
 
@@ -12,17 +11,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wattle_core::id::{DeviceId, ModelName};
-use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange};
+use wattle_core::knob::DeviceSetting;
+use wattle_core::played_device::{Knobs, PlayedDevice};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::time::Timestamp;
-use wattle_core::units::{Megahertz, Watts};
+use wattle_core::units::Megahertz;
 
-use self::played_model::{Knobs, PlayedModel};
 use crate::device::{Device, DeviceError, DeviceInfo, Reading};
 
-pub use self::load::{RunToken, SimulatedError, SimulatedLoad};
-pub use self::played_model::UnplayableProfile;
+pub use self::load::{SimulatedError, SimulatedLoad};
+pub use wattle_core::played_device::{RunToken, UnplayableProfile};
 
 /// A device that plays profiles. Puts its knobs back when dropped.
 #[derive(Debug)]
@@ -33,11 +32,8 @@ pub struct SimulatedDevice {
 }
 
 impl SimulatedDevice {
-    /// A device `id` that plays `profiles`, and the side by which a runtime tells it what it runs.
-    ///
-    /// Power = idle + what each model's running batches add to it, by the model's own profile. Its
-    /// knobs are those that rows differ in (core clock, compute units), each at its highest at first.
-    /// Rows with a duty cycle below 1 are not played: idle injection happens in real time.
+    /// A device `id` that plays `profiles` as [`PlayedDevice`] does, and the side by which a runtime
+    /// tells it what it runs.
     ///
     /// # Errors
     /// Where the profiles leave open what the device would do.
@@ -45,28 +41,10 @@ impl SimulatedDevice {
         id: DeviceId,
         profiles: &BTreeMap<ModelName, Profile>,
     ) -> Result<(Self, Arc<SimulatedLoad>), UnplayableProfile> {
-        // Each profile was taken with its own model loaded, so the lowest is nearest to truly idle.
-        let idles = profiles.values().filter_map(|profile| profile.head.idle_power_watts);
-        let idle = idles.reduce(Watts::min).ok_or(UnplayableProfile::NoIdlePower)?;
-        let mut models = BTreeMap::new();
-        for (name, profile) in profiles {
-            models.insert(name.clone(), PlayedModel::new(name.clone(), profile)?);
-        }
-        let clocks = models.values().map(|model| model.clocks.as_slice());
-        let units = models.values().map(|model| model.units.as_slice());
-        let nothing_shared = |column| UnplayableProfile::NothingShared { column };
-        let clocks = shared(clocks).ok_or_else(|| nothing_shared("core_clock_mhz"))?;
-        let units = shared(units).ok_or_else(|| nothing_shared("compute_units"))?;
-        for clock in options(&clocks) {
-            for units in options(&units) {
-                let knobs = Knobs { clock: clock.map(Megahertz::new), units };
-                models.values().try_for_each(|model| model.check(knobs))?;
-            }
-        }
-        let info = info(id, profiles, &models, idle, &clocks, &units);
-        let as_found =
-            Knobs { clock: clocks.last().copied().map(Megahertz::new), units: units.last().copied() };
-        let load = Arc::new(SimulatedLoad::new(models, idle, as_found));
+        let device = PlayedDevice::new(profiles)?;
+        let info = info(id, profiles, &device);
+        let as_found = device.knobs();
+        let load = Arc::new(SimulatedLoad::new(device));
         Ok((Self { info, load: Arc::clone(&load), as_found }, load))
     }
 }
@@ -112,52 +90,23 @@ impl Drop for SimulatedDevice {
 }
 
 /// What the device says of itself.
-fn info(
-    id: DeviceId,
-    profiles: &BTreeMap<ModelName, Profile>,
-    models: &BTreeMap<ModelName, PlayedModel>,
-    idle: Watts,
-    clocks: &[f64],
-    units: &[u32],
-) -> DeviceInfo {
-    let units: Vec<_> = units.iter().copied().map(f64::from).collect();
-    let knobs = [(DeviceKnob::ComputeUnits, units), (DeviceKnob::CoreClock, clocks.to_vec())];
-    let knobs = knobs.into_iter().filter_map(|(knob, steps)| {
-        Some(KnobRange { knob, min: *steps.first()?, max: *steps.last()?, steps })
-    });
+fn info(id: DeviceId, profiles: &BTreeMap<ModelName, Profile>, device: &PlayedDevice) -> DeviceInfo {
     let sources: Vec<_> = profiles
         .iter()
         .map(|(model, Profile { head, .. })| format!("{model} on {} ({})", head.device, head.power_source))
         .collect();
     // Playing a figure makes it modelled at best; one that was assumed stays so.
-    let basis = models.values().map(|model| model.power_basis).fold(Basis::Modelled, Basis::max);
+    let basis = device.power_basis().map_or(Basis::Modelled, |basis| basis.max(Basis::Modelled));
     let provenance = Provenance::new(basis, format!("played from the profile of {}", sources.join(", of ")));
     let mut devices: Vec<_> = profiles.values().map(|profile| profile.head.device.as_str()).collect();
     devices.sort_unstable();
     devices.dedup();
-    let full = idle + models.values().map(|model| model.most_above(idle)).sum();
     DeviceInfo {
         id,
         description: format!("simulated {}", devices.join(" and ")),
-        knobs: knobs.collect(),
-        idle_power: Some((idle, provenance.clone())),
-        full_power: Some((full, provenance.clone())),
+        knobs: device.knob_ranges(),
+        idle_power: Some((device.idle_power(), provenance.clone())),
+        full_power: Some((device.full_power(), provenance.clone())),
         power_provenance: provenance,
     }
-}
-
-/// The values that all non-empty `lists` share, in their order; `None` where there are lists but no
-/// shared value. An empty list is of a model that the knob does nothing to.
-fn shared<'a, T: Copy + PartialEq + 'a>(lists: impl Iterator<Item = &'a [T]>) -> Option<Vec<T>> {
-    let mut lists = lists.filter(|list| !list.is_empty());
-    let Some(first) = lists.next() else { return Some(Vec::new()) };
-    let rest: Vec<_> = lists.collect();
-    let values: Vec<_> =
-        first.iter().copied().filter(|value| rest.iter().all(|list| list.contains(value))).collect();
-    (!values.is_empty()).then_some(values)
-}
-
-/// Every value, or one `None` where there is no value.
-fn options<T: Copy>(values: &[T]) -> Vec<Option<T>> {
-    if values.is_empty() { vec![None] } else { values.iter().copied().map(Some).collect() }
 }

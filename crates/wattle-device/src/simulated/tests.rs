@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use wattle_core::units::Joules;
+use wattle_core::knob::DeviceKnob;
+use wattle_core::units::{Joules, Watts};
 
 use super::*;
 use crate::conformance;

@@ -12,7 +12,7 @@ use wattle_runtime::runtime::{Instance, RuntimeError};
 use wattle_runtime::tensor::{BatchInput, Tensor};
 
 use super::stats::BatchTimes;
-use super::{Answer, ExecuteError, Inner, Job, Shared, idle_after};
+use super::{Answer, ExecuteError, Inner, Job, Shared};
 
 /// Starts the instance thread of `index`, unless it lives already. Makes the instance on the thread,
 /// so that nobody waits for it, unless one is given.
@@ -319,7 +319,7 @@ fn rest(shared: &Shared, began: Timestamp) {
     let clock = shared.around.clock;
     let ended = clock.now();
     let busy = ended.saturating_since(began);
-    let idle = |shared: &Shared| idle_after(busy, shared.knobs.setting().duty_cycle);
+    let idle = |shared: &Shared| shared.knobs.setting().rest_after(busy);
     if idle(shared).is_zero() {
         return;
     }

@@ -339,8 +339,3 @@ impl Drop for Executor {
         self.staff();
     }
 }
-
-/// How long an instance stays idle after computing for `busy`, to keep its duty cycle.
-fn idle_after(busy: Duration, duty_cycle: f64) -> Duration {
-    busy.mul_f64((1.0 / duty_cycle - 1.0).clamp(0.0, 1000.0))
-}

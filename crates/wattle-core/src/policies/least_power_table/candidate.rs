@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use super::{Arrivals, LeastPowerOptions, PowerAtLoad};
 use crate::knob::{ServingChange, ServingLimits};
+use crate::load_power::power_at_utilization;
 use crate::operating_point::{OperatingPoint, ProfileRow};
 use crate::profile::PowerFigure;
 use crate::queueing::batch_wait_quantile_bound;
@@ -150,7 +151,7 @@ impl Candidate {
         let smallest = self.smaller.iter().find(|(capacity, _)| *capacity >= rps);
         let (capacity, power) = smallest.copied().unwrap_or((self.capacity_rps, self.power));
         // Noise can put a row under idle power.
-        idle + (power - idle).max(Watts::ZERO) * (rps / capacity).clamp(0.0, 1.0)
+        power_at_utilization(idle, power.max(idle), (rps / capacity).clamp(0.0, 1.0))
     }
 
     /// Tail latency at a load of `rps` in seconds: that of the row, and the wait of the 99th percentile.

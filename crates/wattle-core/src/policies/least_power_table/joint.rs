@@ -159,15 +159,12 @@ fn range(device: &DeviceObservation, knob: DeviceKnob) -> Option<&KnobRange> {
 }
 
 fn takes(device: &DeviceObservation, point: DevicePoint, full: DevicePoint) -> bool {
-    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+    // To the row's own value, not to a step near it: the figures of the row would not hold there.
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
     let one = |knob, value: Option<f64>, full: Option<f64>| match (range(device, knob), value) {
         (_, None) => true,
         (None, Some(_)) => value == full,
-        (Some(range), Some(value)) => {
-            let within = value >= range.min || near(value, range.min);
-            let within = within && (value <= range.max || near(value, range.max));
-            within && (range.steps.is_empty() || range.steps.iter().any(|step| near(*step, value)))
-        }
+        (Some(range), Some(value)) => range.accept(value).is_some_and(|taken| near(taken, value)),
     };
     let clock = |point: DevicePoint| point.clock.map(Megahertz::get);
     one(DeviceKnob::CoreClock, clock(point), clock(full))

@@ -1,15 +1,16 @@
 //! One model's profile, made ready to be played: how long a batch takes and what it draws.
 //!
 //! Draws between the rows of the profile as [`Profile::predict`] does, so a policy that plans with the
-//! same profile and a device that plays it agree.
+//! same profile and a device that plays it agree. What a batch of each size takes and draws is worked out
+//! once, as a replay asks millions of times a second.
 
 use std::time::Duration;
 
-use wattle_core::id::ModelName;
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
-use wattle_core::profile::{PowerFigure, Profile};
-use wattle_core::provenance::Basis;
-use wattle_core::units::{Megahertz, Watts};
+use crate::id::ModelName;
+use crate::operating_point::{OperatingPoint, ProfileRow};
+use crate::profile::{PowerFigure, Profile};
+use crate::provenance::Basis;
+use crate::units::{Megahertz, Watts};
 
 /// A profile can't be played.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -73,15 +74,17 @@ pub enum UnplayableProfile {
 
 /// Where the knobs of the device stand. `None`: the device has no such knob.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Knobs {
-    pub(super) clock: Option<Megahertz>,
-    pub(super) units: Option<u32>,
+pub struct Knobs {
+    /// Core clock.
+    pub clock: Option<Megahertz>,
+    /// Compute units in use.
+    pub units: Option<u32>,
 }
 
 /// One model's profile, by curve.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PlayedModel {
-    model: ModelName,
+    pub(super) model: ModelName,
     curves: Vec<Curve>,
     /// The clocks that rows differ in, ascending; empty where all rows are of one.
     pub(super) clocks: Vec<f64>,
@@ -91,14 +94,23 @@ pub(super) struct PlayedModel {
     pub(super) power_basis: Basis,
 }
 
+/// Most batch sizes of one curve that are worked out ahead: any real one, and no file can fill memory.
+const MOST_SIZES: u32 = 1 << 16;
+
 /// The rows that differ in batch size alone.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Curve {
     point: OperatingPoint,
     rows: Profile,
     smallest_batch: u32,
     largest_batch: u32,
+    /// Latency in milliseconds and power at each batch size from the smallest on.
+    figures: Vec<(f64, Watts)>,
 }
+
+/// Which curve of a model a batch plays on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CurveIndex(usize);
 
 /// How one batch plays.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -150,6 +162,7 @@ impl PlayedModel {
                 None => curves.push(Curve::new(row, profile)),
             }
         }
+        curves.iter_mut().for_each(Curve::work_out);
         Ok(Self { model, curves, clocks, units, power_basis })
     }
 
@@ -164,27 +177,26 @@ impl PlayedModel {
         Err(UnplayableProfile::Hole { model: self.model.clone(), knobs })
     }
 
-    /// How a batch of `rows` rows on `cores` threads plays, as one of `running` batches of this model.
+    /// How a batch of `rows` rows plays on `curve`, as one of `running` batches of this model.
     ///
     /// # Errors
     /// The smallest and largest batch that are profiled there, where `rows` is not within.
-    pub(super) fn play(
-        &self,
-        rows: u32,
-        cores: u32,
-        running: u32,
-        knobs: Knobs,
-    ) -> Result<Played, (u32, u32)> {
-        let curve = self.curve(cores, running, knobs);
+    pub(super) fn play(&self, rows: u32, running: u32, curve: CurveIndex) -> Result<Played, (u32, u32)> {
+        let curve = &self.curves[curve.0];
         curve.play(rows, running).ok_or((curve.smallest_batch, curve.largest_batch))
     }
 
-    /// As [`play`](Self::play), for a batch that runs already: it may have come to run beside others
-    /// with whom no such batch size is profiled, and is then taken for the nearest that is.
-    pub(super) fn play_on(&self, rows: u32, cores: u32, running: u32, knobs: Knobs) -> Played {
-        let curve = self.curve(cores, running, knobs);
+    /// As [`play`](Self::play), with a batch size outside the curve taken for the nearest on it.
+    pub(super) fn play_nearest(&self, rows: u32, running: u32, curve: CurveIndex) -> Played {
+        let curve = &self.curves[curve.0];
         let rows = rows.clamp(curve.smallest_batch, curve.largest_batch);
         curve.play(rows, running).expect("a batch between two rows of a curve can be drawn")
+    }
+
+    /// The smallest and the largest batch size on `curve`.
+    pub(super) fn batch_sizes(&self, curve: CurveIndex) -> (u32, u32) {
+        let curve = &self.curves[curve.0];
+        (curve.smallest_batch, curve.largest_batch)
     }
 
     /// The most power above `idle` that this model draws, at any point of its profile.
@@ -196,20 +208,21 @@ impl PlayedModel {
 
     /// The curve to play. Threads: the most profiled that are not more than `cores`. Instances: the
     /// fewest profiled that are not fewer than `running`. Where there are none, the nearest.
-    fn curve(&self, cores: u32, running: u32, knobs: Knobs) -> &Curve {
-        let distance = |curve: &&Curve| {
+    pub(super) fn curve(&self, cores: u32, running: u32, knobs: Knobs) -> CurveIndex {
+        let distance = |(_, curve): &(usize, &Curve)| {
             let profiled = curve.point.cores_per_instance.unwrap_or(cores);
             let instances = curve.point.instances;
             (profiled > cores, profiled.abs_diff(cores), instances < running, instances.abs_diff(running))
         };
         self.curves_at(knobs)
             .min_by_key(distance)
+            .map(|(index, _)| CurveIndex(index))
             .expect("the device checked that its knobs stand on a curve")
     }
 
-    fn curves_at(&self, knobs: Knobs) -> impl Iterator<Item = &Curve> {
+    fn curves_at(&self, knobs: Knobs) -> impl Iterator<Item = (usize, &Curve)> {
         let (clock, units) = (self.turned_clock(knobs), self.turned_units(knobs));
-        self.curves.iter().filter(move |curve| {
+        self.curves.iter().enumerate().filter(move |(_, curve)| {
             clock.is_none_or(|clock| curve.point.core_clock_mhz == Some(clock))
                 && units.is_none_or(|units| curve.point.compute_units == Some(units))
         })
@@ -230,13 +243,24 @@ impl Curve {
         let point = row.point.clone();
         let (smallest_batch, largest_batch) = (point.batch_size, point.batch_size);
         let rows = Profile { head: profile.head.clone(), rows: vec![row] };
-        Self { point, rows, smallest_batch, largest_batch }
+        Self { point, rows, smallest_batch, largest_batch, figures: Vec::new() }
     }
 
     fn push(&mut self, row: ProfileRow) {
         self.smallest_batch = self.smallest_batch.min(row.point.batch_size);
         self.largest_batch = self.largest_batch.max(row.point.batch_size);
         self.rows.rows.push(row);
+    }
+
+    fn work_out(&mut self) {
+        let last = self.largest_batch.min(self.smallest_batch.saturating_add(MOST_SIZES - 1));
+        self.figures = (self.smallest_batch..=last).map_while(|size| self.drawn(size)).collect();
+    }
+
+    /// Latency in milliseconds and power at `batch_size`; `None` outside the hull.
+    fn drawn(&self, batch_size: u32) -> Option<(f64, Watts)> {
+        let row = self.rows.predict(&self.at(batch_size))?.row;
+        Some((row.latency_ms_mean?, row.power_watts_mean?))
     }
 
     fn at(&self, batch_size: u32) -> OperatingPoint {
@@ -248,11 +272,12 @@ impl Curve {
     /// Beside fewer batches than the curve has instances, a batch draws one instance's share. Beside
     /// more, the device is full: together they draw no more, and each takes longer in proportion.
     fn play(&self, batch_size: u32, running: u32) -> Option<Played> {
-        let row = self.rows.predict(&self.at(batch_size))?.row;
+        let index = batch_size.checked_sub(self.smallest_batch)? as usize;
+        let (latency_ms, power) = self.figures.get(index).copied().or_else(|| self.drawn(batch_size))?;
         let crowding = (f64::from(running) / f64::from(self.point.instances)).max(1.0);
         Some(Played {
-            latency: milliseconds(row.latency_ms_mean? * crowding).unwrap_or(Duration::MAX),
-            power: row.power_watts_mean?,
+            latency: milliseconds(latency_ms * crowding).unwrap_or(Duration::MAX),
+            power,
             sharers: running.max(self.point.instances),
         })
     }
