@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::id::{DeviceId, FamilyName, ModelName};
-use crate::knob::{DeviceSetting, ServingChange};
+use crate::knob::{DeviceKnob, DeviceSetting, ServingChange};
 use crate::observation::Observation;
-use crate::units::Watts;
+use crate::units::{CarbonIntensity, Joules, Megahertz, Watts};
 
 /// Decides the knobs. The same observations give the same decisions: a policy has no clock, does no
 /// I/O, and has no luck but its seed. It may remember what it saw.
@@ -177,6 +177,86 @@ pub enum Reason {
     NoTraffic,
     /// The policy has no profiled point of this model that it could set, and leaves it alone.
     NoProfile,
+    /// The point of least power that serves the load within the objective on the tail latency.
+    LeastPower {
+        /// Rows per second that are asked of the model.
+        offered_rps: f64,
+        /// Rows per second that the point is chosen for.
+        planned_rps: f64,
+        /// Core clock of the chosen point; `None`: left alone.
+        core_clock_mhz: Option<Megahertz>,
+        /// Compute units of the chosen point; `None`: left alone.
+        compute_units: Option<u32>,
+        /// Batch size of the chosen point.
+        batch_size: u32,
+        /// Power of the device that is expected with this model alone (modelled).
+        predicted_watts: Watts,
+        /// Tail latency that is expected with this model alone (modelled).
+        predicted_tail_ms: Option<f64>,
+        /// The bound on the tail latency.
+        slo_ms: f64,
+    },
+    /// Rows that wait make new requests late: full clock and all units.
+    SloAtRisk {
+        /// Rows of the model that wait.
+        queued_rows: u64,
+        /// Time in which all that waits is served.
+        wait_ms: f64,
+        /// The bound on the tail latency.
+        slo_ms: f64,
+    },
+    /// No point sustains the load within the objective: full clock and all units.
+    LoadNotSustained {
+        /// Rows per second that are asked of the model.
+        offered_rps: f64,
+        /// Rows per second of the full device, saturated.
+        max_rps: f64,
+        /// The bound on the tail latency.
+        slo_ms: f64,
+    },
+    /// The load is not known yet, or that of a model without a profile: full clock and all units.
+    LoadUnknown,
+    /// No device has a knob that the policy turns: everything is left alone.
+    KnobMissing {
+        /// Which knob.
+        knob: DeviceKnob,
+    },
+    /// The variant whose energy is nearest to what the carbon intensity allows.
+    VariantForCarbon {
+        /// The family.
+        family: FamilyName,
+        /// Carbon intensity now.
+        carbon_intensity: CarbonIntensity,
+        /// The lowest in the window.
+        carbon_intensity_low: CarbonIntensity,
+        /// The highest in the window.
+        carbon_intensity_high: CarbonIntensity,
+        /// Energy of one answer that the rule selects.
+        wanted_joules: Joules,
+        /// Energy of one answer of the chosen variant.
+        joules: Joules,
+    },
+    /// The variant that the plan over the whole trace has for this time.
+    VariantByPlan {
+        /// The family.
+        family: FamilyName,
+        /// Emissions of the whole plan.
+        plan_grams: f64,
+        /// Mean quality of the whole plan; `None`: it foresees no rows.
+        plan_quality: Option<f64>,
+    },
+    /// Carbon intensity has been the same throughout the window: the rule gives no answer, hold.
+    CarbonIntensityFlat {
+        /// Carbon intensity now.
+        carbon_intensity: CarbonIntensity,
+    },
+    /// Carbon intensity is unknown: hold.
+    NoCarbonIntensity,
+    /// No known variant of the family serves that could be chosen: hold.
+    NoVariant {
+        /// The family.
+        family: FamilyName,
+    },
 }
 
 impl Reason {
@@ -197,6 +277,16 @@ impl Reason {
             Self::Parked { .. } => "parked",
             Self::NoTraffic => "no_traffic",
             Self::NoProfile => "no_profile",
+            Self::LeastPower { .. } => "least_power",
+            Self::SloAtRisk { .. } => "slo_at_risk",
+            Self::LoadNotSustained { .. } => "load_not_sustained",
+            Self::LoadUnknown => "load_unknown",
+            Self::KnobMissing { .. } => "knob_missing",
+            Self::VariantForCarbon { .. } => "variant_for_carbon",
+            Self::VariantByPlan { .. } => "variant_by_plan",
+            Self::CarbonIntensityFlat { .. } => "carbon_intensity_flat",
+            Self::NoCarbonIntensity => "no_carbon_intensity",
+            Self::NoVariant { .. } => "no_variant",
         }
     }
 }
@@ -265,6 +355,61 @@ impl fmt::Display for Reason {
             ),
             Self::NoTraffic => write!(f, "no requests of late: left alone"),
             Self::NoProfile => write!(f, "no profiled point of this model that can be set"),
+            Self::LeastPower {
+                offered_rps,
+                planned_rps,
+                core_clock_mhz,
+                compute_units,
+                batch_size,
+                predicted_watts,
+                predicted_tail_ms,
+                slo_ms,
+            } => {
+                let clock = core_clock_mhz.map_or("clock left alone".into(), |clock| format!("{clock:.0}"));
+                let units = compute_units.map_or("units left alone".into(), |units| format!("{units} units"));
+                let tail = predicted_tail_ms.map_or("unknown".into(), |tail| format!("{tail:.1} ms"));
+                write!(
+                    f,
+                    "{clock}, {units}, b={batch_size}: least power ({predicted_watts}) for {planned_rps:.0} rows/s \
+                     ({offered_rps:.0} offered), tail {tail} within {slo_ms:.1} ms"
+                )
+            }
+            Self::SloAtRisk { queued_rows, wait_ms, slo_ms } => write!(
+                f,
+                "{queued_rows} rows wait, {wait_ms:.1} ms to serve all, objective {slo_ms:.1} ms: full clock and \
+                 all units"
+            ),
+            Self::LoadNotSustained { offered_rps, max_rps, slo_ms } => write!(
+                f,
+                "no point sustains {offered_rps:.0} rows/s (full device {max_rps:.0}) within {slo_ms:.1} ms: full \
+                 clock and all units"
+            ),
+            Self::LoadUnknown => write!(f, "load unknown: full clock and all units"),
+            Self::KnobMissing { knob } => write!(f, "no device has the knob {}: left alone", knob.name()),
+            Self::VariantForCarbon {
+                family,
+                carbon_intensity,
+                carbon_intensity_low,
+                carbon_intensity_high,
+                wanted_joules,
+                joules,
+            } => write!(
+                f,
+                "{family}: {joules:.3} per answer is nearest to {wanted_joules:.3}, for {carbon_intensity} within \
+                 {carbon_intensity_low} to {carbon_intensity_high}"
+            ),
+            Self::VariantByPlan { family, plan_grams, plan_quality } => {
+                let quality = plan_quality.map_or("unknown".into(), |quality| format!("{quality:.4}"));
+                write!(
+                    f,
+                    "{family}: as planned for the whole trace, {plan_grams:.1} gCO2e, mean quality {quality}"
+                )
+            }
+            Self::CarbonIntensityFlat { carbon_intensity } => {
+                write!(f, "carbon intensity has been {carbon_intensity} throughout the window: hold")
+            }
+            Self::NoCarbonIntensity => write!(f, "carbon intensity unknown: hold"),
+            Self::NoVariant { family } => write!(f, "{family}: no known variant serves: hold"),
         }
     }
 }
