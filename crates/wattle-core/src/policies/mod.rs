@@ -4,7 +4,10 @@
 
 pub mod batch_sizer;
 pub mod best_under_cap;
+mod device_knobs;
+pub mod dvfs;
 pub mod fixed;
+mod level_search;
 #[cfg(test)]
 mod plant;
 mod power_window;
@@ -18,17 +21,20 @@ use crate::profile::Profile;
 use batch_sizer::printed::PrintedBatchSizer;
 use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
+use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
 
 /// The names by which policies are asked for.
-pub const NAMES: [&str; 6] =
-    ["fixed", "batch-sizer", "batch-sizer-printed", "multi-tenant", "batching", "combination"];
+pub const NAMES: [&str; 7] =
+    ["fixed", "batch-sizer", "batch-sizer-printed", "dvfs", "multi-tenant", "batching", "combination"];
 
 /// What can be set about policies; each takes what it needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyOptions {
     /// For the policies that search the batch size.
     pub batch_sizer: BatchSizerOptions,
+    /// For the policy that searches the core clock.
+    pub dvfs: DvfsOptions,
     /// For the policies that choose from profiles.
     pub best_under_cap: BestUnderCapOptions,
     /// The profile of each model that has one.
@@ -64,8 +70,9 @@ pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, Pol
     let best_under_cap = |approach| BestUnderCap::new(approach, &options.best_under_cap, &options.profiles);
     Ok(match name {
         "fixed" => Box::new(Fixed),
-        "batch-sizer" => Box::new(BatchSizer::new(options.batch_sizer.clone())),
+        "batch-sizer" => Box::new(BatchSizer::new(options.batch_sizer.clone(), &options.profiles)),
         "batch-sizer-printed" => Box::new(PrintedBatchSizer::new(options.batch_sizer.clone())),
+        "dvfs" => Box::new(Dvfs::new(&options.dvfs)),
         "multi-tenant" => Box::new(best_under_cap(Approach::MultiTenant)),
         "batching" => Box::new(best_under_cap(Approach::Batching)),
         "combination" => Box::new(best_under_cap(Approach::Combination)),
@@ -113,7 +120,7 @@ mod tests {
         assert_eq!(
             error("batchsizer", &PolicyOptions::default()),
             "unknown policy \"batchsizer\", did you mean \"batch-sizer\"? known: fixed, batch-sizer, \
-             batch-sizer-printed, multi-tenant, batching, combination"
+             batch-sizer-printed, dvfs, multi-tenant, batching, combination"
         );
     }
 

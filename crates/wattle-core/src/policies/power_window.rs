@@ -30,6 +30,8 @@ pub(super) struct PowerWindow {
     in_flight: u64,
     /// Whether those are known to be done.
     settled: bool,
+    /// Whether batches ran when the change was made.
+    ran_at_change: bool,
     batches_since_change: u64,
     batches: u64,
     devices: BTreeMap<DeviceId, DeviceWindow>,
@@ -52,9 +54,10 @@ impl PowerWindow {
         self.in_flight = seen
             .models
             .iter()
-            .filter(|model| model.executed_batches > 0 || model.queued_rows > 0)
+            .filter(|model| model.executed_batches > 0 || model.queued_rows > 0 || model.running_batches > 0)
             .map(|model| u64::from(model.setting.instances))
             .sum();
+        self.ran_at_change = seen.models.iter().any(|model| model.running_batches > 0);
         self.settled = false;
         self.batches_since_change = 0;
         self.roll();
@@ -82,8 +85,12 @@ impl PowerWindow {
         self.batches_since_change += executed;
         let mostly_own = self.batches_since_change >= self.in_flight * OWN_BATCHES_PER_BATCH_IN_FLIGHT;
         let counts = !self.went_down || self.settled || mostly_own;
-        self.settled |=
-            self.batches_since_change >= self.in_flight || seen.now - self.since >= LONGEST_SETTLING;
+        // None has ended since and some still run: these are the old ones, however long they take.
+        let old_ones_run = self.ran_at_change
+            && self.batches_since_change == 0
+            && seen.models.iter().any(|model| model.running_batches > 0);
+        self.settled |= self.batches_since_change >= self.in_flight
+            || (seen.now - self.since >= LONGEST_SETTLING && !old_ones_run);
 
         for observed in &seen.devices {
             if !self.devices.contains_key(&observed.id) {
@@ -106,6 +113,11 @@ impl PowerWindow {
         if self.devices.len() > seen.devices.len() {
             self.devices.retain(|id, _| seen.devices.iter().any(|observed| observed.id == *id));
         }
+    }
+
+    /// Whether the batches begun before the change are known to be done.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// Batches in this window.

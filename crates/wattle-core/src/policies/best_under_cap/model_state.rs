@@ -145,6 +145,8 @@ impl ModelState {
             batch_size: candidate.batch_size,
             instances: candidate.instances,
             duty_cycle: candidate.duty_cycle,
+            core_clock_mhz: None,
+            compute_units: None,
         }
     }
 }
