@@ -1,7 +1,12 @@
 //! What a device takes at one of its knobs.
 
-use crate::knob::{DeviceKnob, KnobRange};
+use std::collections::BTreeMap;
+
+use super::candidates::DevicePoint;
+use crate::id::DeviceId;
+use crate::knob::{DeviceKnob, DeviceSetting, KnobRange};
 use crate::observation::DeviceObservation;
+use crate::units::{Megahertz, Watts};
 
 /// Steps closer than this are the same: clocks are whole megahertz, compute units whole.
 const SAME_STEP: f64 = 0.5;
@@ -40,6 +45,49 @@ pub(super) fn at_most(range: &KnobRange, value: f64) -> f64 {
     let lower = range.steps.iter().copied().filter(|step| *step <= clamped + SAME_STEP);
     let lowest = range.steps.iter().copied().reduce(f64::min);
     lower.reduce(f64::max).or(lowest).unwrap_or(clamped)
+}
+
+/// Turns a device's knobs to profiled points, and remembers where they stand: an observation does not
+/// tell.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnobHand {
+    turned: BTreeMap<DeviceKnob, f64>,
+}
+
+impl KnobHand {
+    /// Whether any knob was turned ever.
+    pub(super) fn has_turned(&self) -> bool {
+        !self.turned.is_empty()
+    }
+
+    /// What it takes to have `device` at `point`. A knob that the point leaves at its default and that
+    /// was turned before is opened fully again.
+    pub(super) fn turn(
+        &mut self,
+        device: &DeviceObservation,
+        point: DevicePoint,
+    ) -> Option<(DeviceId, Vec<DeviceSetting>)> {
+        let mut settings = Vec::new();
+        for knob in [DeviceKnob::CoreClock, DeviceKnob::ComputeUnits] {
+            let Some(range) = range_of(device, knob) else { continue };
+            let before = self.turned.get(&knob).copied();
+            let Some(value) = point.value(knob).or(before.map(|_| range.max)) else { continue };
+            let value = at_most(range, value);
+            if before != Some(value) {
+                self.turned.insert(knob, value);
+                settings.push(setting(knob, value));
+            }
+        }
+        (!settings.is_empty()).then(|| (device.id.clone(), settings))
+    }
+}
+
+fn setting(knob: DeviceKnob, value: f64) -> DeviceSetting {
+    match knob {
+        DeviceKnob::ComputeUnits => DeviceSetting::ComputeUnits(value.round() as u32),
+        DeviceKnob::CoreClock => DeviceSetting::CoreClock(Megahertz::new(value)),
+        DeviceKnob::PowerLimit => DeviceSetting::PowerLimit(Watts::new(value)),
+    }
 }
 
 #[cfg(test)]

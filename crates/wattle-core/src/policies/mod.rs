@@ -4,6 +4,7 @@
 
 pub mod batch_sizer;
 pub mod best_under_cap;
+mod candidates;
 mod device_knobs;
 pub mod dvfs;
 pub mod fixed;

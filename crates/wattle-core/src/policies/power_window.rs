@@ -35,6 +35,8 @@ pub(super) struct PowerWindow {
     batches_since_change: u64,
     batches: u64,
     devices: BTreeMap<DeviceId, DeviceWindow>,
+    /// Samples of this setting that were last taken in, those of all devices added one by one.
+    fresh: Vec<Watts>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,7 +94,9 @@ impl PowerWindow {
         self.settled |= self.batches_since_change >= self.in_flight
             || (seen.now - self.since >= LONGEST_SETTLING && !old_ones_run);
 
+        self.fresh.clear();
         for observed in &seen.devices {
+            let mut nth = 0;
             if !self.devices.contains_key(&observed.id) {
                 self.devices.insert(observed.id.clone(), DeviceWindow::default());
             }
@@ -106,6 +110,11 @@ impl PowerWindow {
                     device.power_max =
                         Some(device.power_max.map_or(sample.power, |max| max.max(sample.power)));
                     device.has_whole_sample |= whole;
+                    match self.fresh.get_mut(nth) {
+                        Some(total) => *total += sample.power,
+                        None => self.fresh.push(sample.power),
+                    }
+                    nth += 1;
                 }
             }
         }
@@ -113,6 +122,12 @@ impl PowerWindow {
         if self.devices.len() > seen.devices.len() {
             self.devices.retain(|id, _| seen.devices.iter().any(|observed| observed.id == *id));
         }
+    }
+
+    /// Total power of the samples last taken in, one by one. Where a device gave fewer than another it
+    /// adds nothing: what is told was drawn at least.
+    pub(super) fn fresh(&self) -> &[Watts] {
+        &self.fresh
     }
 
     /// Whether the batches begun before the change are known to be done.
