@@ -8,6 +8,7 @@ pub mod asking;
 pub mod batching;
 pub mod cap_account;
 pub mod family;
+pub mod forecast;
 pub mod foresight;
 pub mod id;
 pub mod knob;

@@ -5,6 +5,7 @@
 pub mod batch_sizer;
 pub mod best_under_cap;
 mod candidates;
+pub mod cap_handling;
 mod device_knobs;
 pub mod dvfs;
 pub mod fixed;
