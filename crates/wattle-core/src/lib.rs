@@ -11,6 +11,7 @@ pub mod cap_account;
 pub mod carbon;
 pub mod device_spec;
 pub mod family;
+pub mod forecast;
 pub mod foresight;
 pub mod gating;
 pub mod id;

@@ -4,11 +4,16 @@
 
 pub mod batch_sizer;
 pub mod best_under_cap;
+mod candidates;
+pub mod cap_handling;
 pub mod carbon_adaptive;
 mod cofris;
+mod device_knobs;
+pub mod dvfs;
 pub mod fixed;
 mod frequency_scaling;
 pub mod least_power_table;
+mod level_search;
 pub mod oracle_carbon;
 pub mod oracle_least_power;
 #[cfg(test)]
@@ -30,16 +35,18 @@ use batch_sizer::printed::PrintedBatchSizer;
 use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
 use carbon_adaptive::{CarbonAdaptive, CarbonAdaptiveOptions, Direction};
+use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
 use least_power_table::LeastPowerOptions;
 use oracle_carbon::{OracleCarbon, OracleCarbonOptions};
 use oracle_least_power::OracleLeastPower;
 
 /// The names by which policies are asked for.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "fixed",
     "batch-sizer",
     "batch-sizer-printed",
+    "dvfs",
     "multi-tenant",
     "batching",
     "combination",
@@ -59,6 +66,8 @@ pub const NAMES: [&str; 15] = [
 pub struct PolicyOptions {
     /// For the policies that search the batch size.
     pub batch_sizer: BatchSizerOptions,
+    /// For the policy that searches the core clock.
+    pub dvfs: DvfsOptions,
     /// For the policies that choose from profiles.
     pub best_under_cap: BestUnderCapOptions,
     /// The profile of each model that has one.
@@ -114,8 +123,9 @@ pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, Pol
     let best_under_cap = |approach| BestUnderCap::new(approach, &options.best_under_cap, &options.profiles);
     Ok(match name {
         "fixed" => Box::new(Fixed),
-        "batch-sizer" => Box::new(BatchSizer::new(options.batch_sizer.clone())),
+        "batch-sizer" => Box::new(BatchSizer::new(options.batch_sizer.clone(), &options.profiles)),
         "batch-sizer-printed" => Box::new(PrintedBatchSizer::new(options.batch_sizer.clone())),
+        "dvfs" => Box::new(Dvfs::new(&options.dvfs)),
         "multi-tenant" => Box::new(best_under_cap(Approach::MultiTenant)),
         "batching" => Box::new(best_under_cap(Approach::Batching)),
         "combination" => Box::new(best_under_cap(Approach::Combination)),
