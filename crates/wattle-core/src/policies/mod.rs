@@ -10,25 +10,41 @@ mod device_knobs;
 pub mod dvfs;
 pub mod fixed;
 mod level_search;
+pub mod oracle_under_cap;
 #[cfg(test)]
 mod plant;
 mod power_window;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::id::ModelName;
+use serde::{Deserialize, Serialize};
+
+use crate::family::Variant;
+use crate::foresight::Foresight;
+use crate::id::{FamilyName, ModelName};
 use crate::nearest::nearest;
 use crate::policy::Policy;
 use crate::profile::Profile;
 use batch_sizer::printed::PrintedBatchSizer;
 use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
+use cap_handling::{CapHandling, CapHandlingMode, CapHandlingOptions};
 use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
+use oracle_under_cap::OracleUnderCap;
 
 /// The names by which policies are asked for.
-pub const NAMES: [&str; 7] =
-    ["fixed", "batch-sizer", "batch-sizer-printed", "dvfs", "multi-tenant", "batching", "combination"];
+pub const NAMES: [&str; 8] = [
+    "fixed",
+    "batch-sizer",
+    "batch-sizer-printed",
+    "dvfs",
+    "multi-tenant",
+    "batching",
+    "combination",
+    "oracle-under-cap",
+];
 
 /// What can be set about policies; each takes what it needs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,8 +55,64 @@ pub struct PolicyOptions {
     pub dvfs: DvfsOptions,
     /// For the policies that choose from profiles.
     pub best_under_cap: BestUnderCapOptions,
+    /// When the policy is asked, and which cap it is shown.
+    pub cap_handling: CapHandlingOptions,
     /// The profile of each model that has one.
     pub profiles: BTreeMap<ModelName, Profile>,
+    /// The highest tail latency that is allowed, of each model that has such a bound.
+    pub latency_objectives: BTreeMap<ModelName, Duration>,
+    /// The variants of each family.
+    pub families: BTreeMap<FamilyName, Vec<Variant>>,
+    /// The future, in a replay: for oracles.
+    pub foresight: Option<Foresight>,
+}
+
+/// A policy and its options, as they stand in files: one section for the server and for a replay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// One of [`NAMES`].
+    pub name: String,
+    /// When the policy is asked, and which cap it is shown.
+    pub cap_handling: CapHandlingOptions,
+    /// For `batch-sizer` and `batch-sizer-printed`.
+    pub batch_sizer: BatchSizerOptions,
+    /// For `dvfs`.
+    pub dvfs: DvfsOptions,
+    /// For `multi-tenant`, `batching` and `combination`; `oracle-under-cap` takes its power figure.
+    pub best_under_cap: BestUnderCapOptions,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            name: "fixed".into(),
+            cap_handling: CapHandlingOptions::default(),
+            batch_sizer: BatchSizerOptions::default(),
+            dvfs: DvfsOptions::default(),
+            best_under_cap: BestUnderCapOptions::default(),
+        }
+    }
+}
+
+impl PolicyConfig {
+    /// The options of this section, with the profile of each model that has one. What no file says, such
+    /// as the future, is left out.
+    pub fn options(&self, profiles: BTreeMap<ModelName, Profile>) -> PolicyOptions {
+        PolicyOptions {
+            cap_handling: self.cap_handling.clone(),
+            batch_sizer: self.batch_sizer.clone(),
+            dvfs: self.dvfs.clone(),
+            best_under_cap: self.best_under_cap.clone(),
+            profiles,
+            ..PolicyOptions::default()
+        }
+    }
+
+    /// The policy of this section, with the profile of each model that has one.
+    pub fn build(&self, profiles: BTreeMap<ModelName, Profile>) -> Result<Box<dyn Policy>, PolicyError> {
+        build(&self.name, &self.options(profiles))
+    }
 }
 
 /// A policy that can't be built.
@@ -54,6 +126,15 @@ pub enum PolicyError {
         /// The known name nearest to it.
         nearest: &'static str,
     },
+    /// The policy is an oracle: it has to know what is to come.
+    #[error(
+        "policy {policy} has to know the future, which only a replay can give it; a server can have any of {}",
+        live_names().join(", ")
+    )]
+    NeedsForesight {
+        /// The policy asked for.
+        policy: &'static str,
+    },
     /// An option is out of its range.
     #[error("option {option} is {found}, expected {expected}")]
     Option {
@@ -66,10 +147,24 @@ pub enum PolicyError {
     },
 }
 
+/// The names of the policies that need no foresight.
+pub fn live_names() -> Vec<&'static str> {
+    NAMES.into_iter().filter(|name| !name.starts_with("oracle-")).collect()
+}
+
 /// The policy called `name`.
 pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
     check(options)?;
+    let policy = build_bare(name, options)?;
+    Ok(match options.cap_handling.mode {
+        CapHandlingMode::Reactive => policy, // as it is
+        _ => Box::new(CapHandling::new(policy, &options.cap_handling)),
+    })
+}
+
+fn build_bare(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
     let best_under_cap = |approach| BestUnderCap::new(approach, &options.best_under_cap, &options.profiles);
+    let foresight = |policy| options.foresight.as_ref().ok_or(PolicyError::NeedsForesight { policy });
     Ok(match name {
         "fixed" => Box::new(Fixed),
         "batch-sizer" => Box::new(BatchSizer::new(options.batch_sizer.clone(), &options.profiles)),
@@ -78,6 +173,11 @@ pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, Pol
         "multi-tenant" => Box::new(best_under_cap(Approach::MultiTenant)),
         "batching" => Box::new(best_under_cap(Approach::Batching)),
         "combination" => Box::new(best_under_cap(Approach::Combination)),
+        "oracle-under-cap" => Box::new(OracleUnderCap::new(
+            options.best_under_cap.power_figure,
+            &options.profiles,
+            foresight("oracle-under-cap")?,
+        )),
         _ => {
             let nearest = nearest(name, NAMES).unwrap_or(NAMES[0]);
             return Err(PolicyError::Unknown { found: name.to_owned(), nearest });
@@ -89,17 +189,37 @@ fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
     let number = |option, found: f64, lawful: bool, expected| {
         if lawful { Ok(()) } else { Err(PolicyError::Option { option, found: found.to_string(), expected }) }
     };
-    let band_low = options.batch_sizer.band_low;
-    number("band_low", band_low, (0.0..=1.0).contains(&band_low), "a number in 0 to 1")?;
+    let shares = [
+        ("batch_sizer.band_low", options.batch_sizer.band_low),
+        ("batch_sizer.saturation_tolerance", options.batch_sizer.saturation_tolerance),
+        ("dvfs.band_low", options.dvfs.band_low),
+        ("cap_handling.margin_max_share", options.cap_handling.margin_max_share),
+    ];
+    for (option, found) in shares {
+        number(option, found, (0.0..=1.0).contains(&found), "a number in 0 to 1")?;
+    }
     let seconds = [
-        ("reprobe_after_seconds", options.batch_sizer.reprobe_after_seconds),
-        ("dwell_seconds", options.best_under_cap.dwell_seconds),
-        ("forget_half_seconds", options.best_under_cap.forget_half_seconds),
+        ("batch_sizer.reprobe_after_seconds", options.batch_sizer.reprobe_after_seconds),
+        ("dvfs.reprobe_after_seconds", options.dvfs.reprobe_after_seconds),
+        ("best_under_cap.dwell_seconds", options.best_under_cap.dwell_seconds),
+        ("best_under_cap.forget_half_seconds", options.best_under_cap.forget_half_seconds),
+        ("cap_handling.lead_seconds", options.cap_handling.lead_seconds),
     ];
     for (option, found) in seconds {
         number(option, found, found.is_finite() && found >= 0.0, "seconds as a number of at least 0")?;
     }
-    Ok(())
+    let lengths = [
+        ("cap_handling.time_slice_seconds", options.cap_handling.time_slice_seconds),
+        ("cap_handling.period_seconds", options.cap_handling.period_seconds),
+    ];
+    for (option, found) in lengths {
+        number(option, found, found.is_finite() && found > 0.0, "seconds as a number over 0")?;
+    }
+    let deviations = options.cap_handling.margin_deviations;
+    let lawful = deviations.is_finite() && deviations >= 0.0;
+    number("cap_handling.margin_deviations", deviations, lawful, "a number of at least 0")?;
+    let batch_size = options.dvfs.batch_size;
+    number("dvfs.batch_size", batch_size.into(), batch_size >= 1, "at least 1")
 }
 
 #[cfg(test)]
@@ -108,8 +228,13 @@ mod tests {
 
     #[test]
     fn every_name_builds_the_policy_of_that_name() {
-        for name in NAMES {
-            assert_eq!(build(name, &PolicyOptions::default()).unwrap().name(), name);
+        for mode in [CapHandlingMode::None, CapHandlingMode::Reactive, CapHandlingMode::Proactive] {
+            let cap_handling = CapHandlingOptions { mode, ..CapHandlingOptions::default() };
+            let foresight = Some(Foresight::default());
+            let options = PolicyOptions { cap_handling, foresight, ..PolicyOptions::default() };
+            for name in NAMES {
+                assert_eq!(build(name, &options).unwrap().name(), name);
+            }
         }
     }
 
@@ -122,20 +247,42 @@ mod tests {
         assert_eq!(
             error("batchsizer", &PolicyOptions::default()),
             "unknown policy \"batchsizer\", did you mean \"batch-sizer\"? known: fixed, batch-sizer, \
-             batch-sizer-printed, dvfs, multi-tenant, batching, combination"
+             batch-sizer-printed, dvfs, multi-tenant, batching, combination, oracle-under-cap"
         );
+    }
+
+    #[test]
+    fn an_oracle_cannot_be_chosen_where_the_future_is_unknown() {
+        let error = error("oracle-under-cap", &PolicyOptions::default());
+        assert!(error.starts_with("policy oracle-under-cap has to know the future"), "{error}");
+        assert!(!live_names().contains(&"oracle-under-cap"));
+    }
+
+    #[test]
+    fn one_section_of_a_file_names_the_policy_and_its_options() {
+        let text = "name = \"dvfs\"\n[dvfs]\nbatch_size = 8\n[cap_handling]\nmode = \"proactive\"\nforecast = \"trend\"";
+        let config: PolicyConfig = toml::from_str(text).unwrap();
+        assert_eq!(config.build(BTreeMap::new()).unwrap().name(), "dvfs");
+        assert_eq!(config.options(BTreeMap::new()).dvfs.batch_size, 8);
+        assert_eq!(config.cap_handling.mode, CapHandlingMode::Proactive);
+        assert!(toml::from_str::<PolicyConfig>("nmae = \"dvfs\"").is_err());
+        assert!(toml::from_str::<PolicyConfig>("[dvfs]\nbatch = 8").is_err());
+        assert_eq!(toml::from_str::<PolicyConfig>("").unwrap(), PolicyConfig::default());
     }
 
     #[test]
     fn an_option_out_of_range_is_named() {
         let mut options = PolicyOptions::default();
         options.batch_sizer.band_low = 1.5;
-        assert_eq!(error("fixed", &options), "option band_low is 1.5, expected a number in 0 to 1");
+        assert_eq!(
+            error("fixed", &options),
+            "option batch_sizer.band_low is 1.5, expected a number in 0 to 1"
+        );
         options.batch_sizer.band_low = 0.8;
         options.best_under_cap.dwell_seconds = f64::NAN;
         assert_eq!(
             error("fixed", &options),
-            "option dwell_seconds is NaN, expected seconds as a number of at least 0"
+            "option best_under_cap.dwell_seconds is NaN, expected seconds as a number of at least 0"
         );
     }
 }
