@@ -41,7 +41,7 @@ use cap_handling::{CapHandling, CapHandlingMode, CapHandlingOptions};
 use carbon_adaptive::{CarbonAdaptive, CarbonAdaptiveOptions, Direction};
 use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
-use least_power_table::LeastPowerOptions;
+use least_power_table::{FreeKnobs, LeastPowerOptions};
 use oracle_carbon::{OracleCarbon, OracleCarbonOptions};
 use oracle_least_power::OracleLeastPower;
 use oracle_under_cap::OracleUnderCap;
@@ -246,6 +246,18 @@ pub fn gating_of(name: &str) -> Gating {
     }
 }
 
+/// The knobs that the policy called `name` turns by a table of least power, for reports that show the
+/// table ([`LeastPowerTable::build`](least_power_table::LeastPowerTable::build)). `None`: it has none.
+pub fn free_knobs(name: &str, options: &LeastPowerOptions) -> Option<FreeKnobs> {
+    match name {
+        "frequency-scaling" => Some(frequency_scaling::free(options)),
+        "resource-scaling-cu" | "resource-scaling-se" => Some(resource_scaling::free(options)),
+        "cofris-cu" | "cofris-se" => Some(cofris::free(options)),
+        "oracle-least-power" => Some(oracle_least_power::FREE),
+        _ => None,
+    }
+}
+
 fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
     let number = |option, found: f64, lawful: bool, expected| {
         if lawful { Ok(()) } else { Err(PolicyError::Option { option, found: found.to_string(), expected }) }
@@ -327,6 +339,7 @@ mod tests {
     #[test]
     fn gated_profiles_go_to_the_policies_that_plan_with_gating() {
         let gated: Vec<_> = NAMES.iter().filter(|name| gating_of(name) != Gating::None).collect();
+        assert!(gated.iter().all(|name| free_knobs(name, &LeastPowerOptions::default()).is_some()));
         assert_eq!(gated, [&"resource-scaling-cu", &"resource-scaling-se", &"cofris-cu", &"cofris-se"]);
     }
 
