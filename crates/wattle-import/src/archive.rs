@@ -12,8 +12,8 @@ const MOST_BYTES: u64 = 256 << 20;
 /// A file, and whether the user named it or it came out of an archive.
 pub(crate) struct Unpacked<'a> {
     pub(crate) input: Cow<'a, Input>,
-    /// Out of an archive: a file that is not of the format is left out, not an error.
-    pub(crate) from_archive: bool,
+    /// The archive it came out of: there a file that is not of the format is left out, not an error.
+    pub(crate) archive: Option<&'a str>,
 }
 
 /// The files, with archives replaced by what is in them.
@@ -22,7 +22,7 @@ pub(crate) fn unpack(inputs: &[Input]) -> Result<Vec<Unpacked<'_>>, ImportError>
     let mut unpacked = Vec::new();
     for input in inputs {
         if !input.bytes.starts_with(b"PK\x03\x04") {
-            unpacked.push(Unpacked { input: Cow::Borrowed(input), from_archive: false });
+            unpacked.push(Unpacked { input: Cow::Borrowed(input), archive: None });
             continue;
         }
         let broken = |found: String| {
@@ -43,7 +43,7 @@ pub(crate) fn unpack(inputs: &[Input]) -> Result<Vec<Unpacked<'_>>, ImportError>
             left = left
                 .checked_sub(bytes.len() as u64)
                 .ok_or_else(|| broken(format!("more than {} MiB of files", MOST_BYTES >> 20)))?;
-            unpacked.push(Unpacked { input: Cow::Owned(Input { name, bytes }), from_archive: true });
+            unpacked.push(Unpacked { input: Cow::Owned(Input { name, bytes }), archive: Some(&input.name) });
         }
     }
     Ok(unpacked)

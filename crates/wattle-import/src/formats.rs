@@ -23,12 +23,11 @@ fn each(
     mut read: impl FnMut(&Input, &mut Oddities) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     for unpacked in inputs {
-        match read(&unpacked.input, oddities) {
-            Err(_) if unpacked.from_archive => {
-                let what = "a file of the archive that is not of this format";
-                oddities.add(&unpacked.input.name, what, None, "left out");
+        match (read(&unpacked.input, oddities), unpacked.archive) {
+            (Err(_), Some(archive)) => {
+                oddities.add(archive, "files that are not of this format", None, "left out");
             }
-            outcome => outcome?,
+            (outcome, _) => outcome?,
         }
     }
     Ok(())

@@ -57,6 +57,12 @@ impl Oddities {
         }
     }
 
+    /// Counts one more of `what`, under the first file that has it: for imports of many small files.
+    pub(crate) fn add_once(&mut self, file: &str, what: &str, done: &str) {
+        let first = self.0.iter().find(|known| known.what == what).map(|known| known.file.clone());
+        self.add(first.as_deref().unwrap_or(file), what, None, done);
+    }
+
     /// All of them, in the order in which they were first met.
     pub(crate) fn into_vec(self) -> Vec<Oddity> {
         self.0

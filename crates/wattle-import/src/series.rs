@@ -159,10 +159,9 @@ mod tests {
         of.iter().map(|sample| (sample.millis / HOUR, sample.value)).collect()
     }
 
-    fn run(
-        of: &[(i64, f64)],
-        gaps: Option<Gaps>,
-    ) -> (Result<Vec<(i64, f64)>, ImportError>, Vec<(String, u64)>) {
+    type Made = Result<Vec<(i64, f64)>, ImportError>;
+
+    fn run(of: &[(i64, f64)], gaps: Option<Gaps>) -> (Made, Vec<(String, u64)>) {
         let mut oddities = Oddities::default();
         let made = regular(samples(of), Blame("f"), gaps, &mut oddities).map(|made| hours(&made));
         (made, oddities.into_vec().into_iter().map(|oddity| (oddity.done, oddity.count)).collect())

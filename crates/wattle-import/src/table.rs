@@ -25,6 +25,28 @@ pub(crate) struct Column<'t> {
     pub(crate) name: &'t str,
 }
 
+/// Counts lines up to a place. The CSV reader's own count is one short after CRLF and blank lines.
+struct Lines<'a> {
+    text: &'a str,
+    offset: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line of the record that the reader began at byte `start`; places only go forward.
+    fn line_at(&mut self, start: u64) -> u64 {
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        for byte in self.text.as_bytes().get(self.offset..).unwrap_or_default() {
+            if self.offset >= start && !matches!(byte, b'\r' | b'\n') {
+                break;
+            }
+            self.line += u64::from(*byte == b'\n');
+            self.offset += 1;
+        }
+        self.line
+    }
+}
+
 /// What stands in a cell that should hold a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Figure {
@@ -72,12 +94,13 @@ impl<'a> Table<'a> {
             .from_reader(text.as_bytes());
         let mut header: Option<(Vec<String>, u64)> = None;
         let mut rows = Vec::new();
+        let mut lines = Lines { text, offset: 0, line: 1 };
         for record in reader.records() {
             let record = record.map_err(|error| {
                 let line = error.position().map(csv::Position::line);
                 blame.at(line, None, error.to_string(), "CSV text", "correct the line")
             })?;
-            let line = record.position().map_or(1, csv::Position::line);
+            let line = lines.line_at(record.position().map_or(0, csv::Position::byte));
             if header.is_none() {
                 header = Some((record.iter().map(str::to_owned).collect(), line));
             } else if record.iter().any(|cell| !cell.is_empty()) {
@@ -146,5 +169,39 @@ impl Row {
     /// The text of the cell `by` places right of a column.
     pub(crate) fn right_of(&self, column: Column<'_>, by: usize) -> &str {
         self.at(column.index + by)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_know_their_lines_after_crlf_blank_lines_and_quoted_breaks() {
+        let text = "a,b\r\n1,2\r\n\r\n3,\"x\r\ny\"\r\n5,6\r\n";
+        let table = Table::parse(text, Blame("f"), "a table").unwrap();
+        assert_eq!(table.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [2, 4, 6]);
+    }
+
+    #[test]
+    fn words_for_nothing_are_missing_and_other_words_are_bad() {
+        for text in ["", " ", "-", "N/A", "nan", "NULL"] {
+            assert_eq!(Figure::of(text), Figure::Missing, "{text}");
+        }
+        for text in ["inf", "1e999", "1,5", "12 W"] {
+            assert_eq!(Figure::of(text), Figure::Bad, "{text}");
+        }
+        assert_eq!(Figure::of(" -1.5e3 "), Figure::Value(-1500.0));
+    }
+
+    #[test]
+    fn counts_are_whole_and_at_least_one() {
+        assert_eq!(
+            (count_of("8"), count_of("8.0"), count_of("4294967295")),
+            (Some(8), Some(8), Some(u32::MAX))
+        );
+        for text in ["0", "-1", "1.5", "4294967296", "x"] {
+            assert_eq!(count_of(text), None, "{text}");
+        }
     }
 }

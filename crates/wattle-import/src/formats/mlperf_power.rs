@@ -55,7 +55,7 @@ pub(crate) fn import(
                 kind @ ("spl.txt" | "mlperf_log_summary.txt"),
             ] => {
                 if !matches!(run, "run_1") {
-                    oddities.add(blame.0, "files of a later run", None, "left out; the first run counts");
+                    oddities.add_once(blame.0, "files of a later run", "left out; the first run counts");
                     return Ok(());
                 }
                 let entry = entry(&mut runs, system, model, scenario, &input.name);

@@ -171,14 +171,14 @@ fn at_one_concurrency<'a>(
     file: &str,
     oddities: &mut Oddities,
 ) -> Vec<&'a ModelAnalyzerMeasurement> {
-    let mut highest: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut highest: BTreeMap<_, u32> = BTreeMap::new();
     for one in all.iter().filter(|one| one.concurrency <= HIGHEST_CONCURRENCY) {
-        let known = highest.entry(&one.variant).or_default();
+        let known = highest.entry((&one.variant, &one.measured_beside)).or_default();
         *known = one.concurrency.max(*known);
     }
     let is_taken = |one: &&&ModelAnalyzerMeasurement| match wanted {
         Some(wanted) => one.concurrency == wanted,
-        None => highest.get(one.variant.as_str()) == Some(&one.concurrency),
+        None => highest.get(&(&one.variant, &one.measured_beside)) == Some(&one.concurrency),
     };
     let taken: Vec<_> = all.iter().filter(is_taken).copied().collect();
     let left_out = (all.len() - taken.len()) as u64;

@@ -144,6 +144,9 @@ pub(super) fn parse(text: &str, blame: Blame<'_>, oddities: &mut Oddities) -> Re
     if steps.is_empty() {
         return Err(blame.file("no step", WHAT, "give the file as it was published"));
     }
+    if disagrees(&summary, &steps) {
+        oddities.add(blame.0, "summaries that disagree with their steps", None, "the steps are taken");
+    }
     Ok(StepLog { steps, summary: (summary_lines > 0).then_some(summary) })
 }
 
@@ -178,6 +181,20 @@ fn read_step<'t>(row: &'t Row, columns: &Columns<'t>, bad: &mut BadRows<'t>) -> 
         core_clock_mhz,
         line: row.line,
     })
+}
+
+/// Whether a summary's means or its violations are not those of the steps.
+fn disagrees(summary: &StepSummary, steps: &[Step]) -> bool {
+    let mean = |of: fn(&Step) -> f64| steps.iter().map(of).sum::<f64>() / steps.len() as f64;
+    let differ =
+        |said: Option<f64>, made: f64| said.is_some_and(|said| (said - made).abs() > made.abs() * 1e-6);
+    let means = summary.mean.unwrap_or_default();
+    let over = steps.iter().filter(|step| step.power_watts > step.power_cap_watts).count();
+    differ(means.throughput_rps, mean(|step| step.throughput_rps))
+        || differ(means.power_watts, mean(|step| step.power_watts))
+        || differ(means.batch_size, mean(|step| f64::from(step.batch_size)))
+        || differ(means.core_clock_mhz, mean(|step| step.core_clock_mhz))
+        || differ(summary.violations, over as f64)
 }
 
 /// Reads a line of the summary, whose cells stand one place right of their columns.

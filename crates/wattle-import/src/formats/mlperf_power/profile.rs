@@ -50,7 +50,7 @@ fn distinct(runs: BTreeMap<Place, Run>, oddities: &mut Oddities) -> Vec<(Place, 
     let mut kept: Vec<(Place, Run)> = Vec::new();
     for ((system, model, folder), run) in runs {
         let Some(summary) = &run.summary else {
-            oddities.add(&run.file, "results without a summary", None, "left out");
+            oddities.add_once(&run.file, "results without a summary", "left out");
             continue;
         };
         let reason = if !summary.valid {
@@ -63,7 +63,7 @@ fn distinct(runs: BTreeMap<Place, Run>, oddities: &mut Oddities) -> Vec<(Place, 
             None
         };
         if let Some(reason) = reason {
-            oddities.add(&run.file, reason, None, "left out");
+            oddities.add_once(&run.file, reason, "left out");
             continue;
         }
         let twin = kept.iter().position(|((other_system, other_model, _), other)| {
@@ -73,7 +73,7 @@ fn distinct(runs: BTreeMap<Place, Run>, oddities: &mut Oddities) -> Vec<(Place, 
         });
         if let Some(twin) = twin {
             let what = "results that are a copy of those of another scenario's folder";
-            oddities.add(&run.file, what, None, "counted once");
+            oddities.add_once(&run.file, what, "counted once");
             // The copy whose folder is named after the scenario is the one to keep.
             if folder.eq_ignore_ascii_case("singlestream")
                 && let Some(kept) = kept.get_mut(twin)
