@@ -2,6 +2,7 @@
 //! passed over, with a note, where it is not set.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
+#![allow(clippy::print_stdout, reason = "says what it passed over, and what was odd")]
 
 #[path = "samples/mod.rs"]
 mod samples;

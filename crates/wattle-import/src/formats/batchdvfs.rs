@@ -25,7 +25,7 @@ pub(crate) fn import(
             return Ok(());
         }
         let log = step_log::parse(text, Blame(&input.name), oddities)?;
-        imported.profiles.push(profile::profile(&log, &input.name, options, oddities));
+        imported.profiles.extend(profile::profile(&log, &input.name, options, oddities));
         imported.signals.push(profile::cap_signal(&log, &input.name)?);
         Ok(())
     })?;

@@ -84,7 +84,8 @@ fn signals(
                 samples.push(Sample { millis, value: 0.0, line: row.line });
             }
             Figure::Missing | Figure::Value(0.0) => {
-                let what = format!("empty or zero cells in column {:?}", wanted.value.name);
+                let zero = if wanted.zero_is_unknown { " or zero" } else { "" };
+                let what = format!("empty{zero} cells in column {:?}", wanted.value.name);
                 oddities.add(file, what, Some(row.line), "taken as not measured");
             }
             _ => bad.add(row.line, wanted.value.name, row.cell(wanted.value), "a number of at least 0"),

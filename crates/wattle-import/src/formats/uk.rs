@@ -162,12 +162,15 @@ fn from_json(text: &str, blame: Blame<'_>) -> Result<Vec<Entry>, ImportError> {
         None | Some(Value::Null) => Figure::Missing,
         Some(value) => value.as_f64().map_or(Figure::Bad, Figure::Value),
     };
+    // Parsed JSON has no lines: those of the words "from" are those of the entries.
+    let mut lines =
+        text.lines().zip(1..).flat_map(|(line, number)| line.matches("\"from\"").map(move |_| number));
     let entry = |(index, entry): (usize, &Value)| {
+        let line = lines.next().unwrap_or(1);
         let time = entry.get("from").and_then(Value::as_str);
         match (time, entry.get("intensity")) {
             (Some(time), Some(intensity)) => Ok(Entry {
-                // JSON has no lines: the entry is counted instead.
-                line: index as u64 + 1,
+                line,
                 time: time.to_owned(),
                 actual: figure(intensity.get("actual")),
                 forecast: figure(intensity.get("forecast")),

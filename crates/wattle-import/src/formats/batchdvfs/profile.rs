@@ -13,35 +13,36 @@ use crate::imported::{HeadFacts, ImportedProfile, ImportedSignal, amount, base_n
 use crate::oddity::Oddities;
 use crate::options::Options;
 
-/// One row a batch size and clock. The first step after a change of the batch size is left out where there
-/// are others: the framework sets itself up for the new size, and takes up to three times as long.
+/// One row a batch size and clock. The first step after a change of the batch size is left out: the
+/// framework sets itself up for the new size, and takes up to three times as long (at the start far longer).
+/// `None` when there is no other step.
 pub(super) fn profile(
     log: &StepLog,
     file: &str,
     options: &Options,
     oddities: &mut Oddities,
-) -> ImportedProfile {
-    let mut points: BTreeMap<(u32, u64), Vec<(Step, bool)>> = BTreeMap::new();
+) -> Option<ImportedProfile> {
+    let mut points: BTreeMap<(u32, u64), Vec<Step>> = BTreeMap::new();
+    let mut firsts: BTreeMap<(u32, u64), u64> = BTreeMap::new();
+    let point_of = |step: &Step| (step.batch_size, step.core_clock_mhz.to_bits());
     let mut batch_before = None;
     for step in &log.steps {
-        let first = batch_before != Some(step.batch_size);
-        batch_before = Some(step.batch_size);
-        points.entry((step.batch_size, step.core_clock_mhz.to_bits())).or_default().push((*step, first));
-    }
-    let mut rows = Vec::new();
-    for steps in points.values() {
-        let mut kept: Vec<Step> = steps.iter().filter(|(_, first)| !first).map(|(step, _)| *step).collect();
-        let firsts = (steps.len() - kept.len()) as u64;
-        let line = steps.iter().find(|(_, first)| *first).map(|(step, _)| step.line);
-        if kept.is_empty() {
-            kept = steps.iter().map(|(step, _)| *step).collect();
-            let what = "first steps of a batch size that was never run again";
-            oddities.add_many(file, what, firsts, line, "kept, though slow");
+        if batch_before == Some(step.batch_size) {
+            points.entry(point_of(step)).or_default().push(*step);
         } else {
-            let what = "first steps after a change of the batch size";
-            oddities.add_many(file, what, firsts, line, "left out of the profile");
+            firsts.entry(point_of(step)).or_insert(step.line);
+            let what = "first steps after a change of the batch size, which set up the framework";
+            oddities.add(file, what, Some(step.line), "left out of the profile");
         }
-        rows.extend(row(&kept));
+        batch_before = Some(step.batch_size);
+    }
+    for (_, line) in firsts.iter().filter(|(point, _)| !points.contains_key(point)) {
+        let what = "operating points that were run for such a first step only";
+        oddities.add(file, what, Some(*line), "left unknown");
+    }
+    let rows: Vec<ProfileRow> = points.values().filter_map(|steps| row(steps)).collect();
+    if rows.is_empty() {
+        return None;
     }
     let head = HeadFacts {
         model: stem_of(file),
@@ -56,12 +57,12 @@ pub(super) fn profile(
             .to_owned(),
     }
     .head(options);
-    ImportedProfile {
+    Some(ImportedProfile {
         file_stem: slug(stem_of(file)),
         profile: Profile { head, rows },
         request_overhead_ms: None,
         quality: None,
-    }
+    })
 }
 
 /// The row of `steps`, which are all of one point.

@@ -100,12 +100,13 @@ pub(super) fn accuracy(text: &str, blame: Blame<'_>) -> Result<f64, ImportError>
     let after = text.split_once("accuracy=").map(|(_, after)| after);
     let percent =
         after.and_then(|after| after.split_once('%')).and_then(|(percent, _)| Figure::of(percent).value());
-    percent.filter(|percent| (0.0..=100.0).contains(percent)).map(|percent| percent / 100.0).ok_or_else(
-        || {
+    percent
+        .filter(|percent| (0.0..=100.0).contains(percent))
+        .map(|percent| (percent * 1e7).round() / 1e9)
+        .ok_or_else(|| {
             let found = quoted(text.lines().next().unwrap_or(""));
             blame.at(Some(1), None, found, "accuracy=PERCENT%", "give the file as it was written")
-        },
-    )
+        })
 }
 
 /// Reads `systems/SYSTEM.json`.
