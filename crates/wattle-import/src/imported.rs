@@ -53,8 +53,7 @@ impl ImportedSignal {
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for comment in &self.comments {
-            let comment: String = comment.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-            let _ = writeln!(text, "# {comment}");
+            let _ = writeln!(text, "# {}", one_line(comment));
         }
         let _ = writeln!(text, "seconds,{}", self.column);
         for (seconds, value) in &self.points {
@@ -107,16 +106,16 @@ impl HeadFacts<'_> {
     /// The head, with what the user said in place of what the file says.
     pub(crate) fn head(self, options: &Options) -> ProfileHead {
         let or_unknown = |said: &Option<String>, known: Option<&str>| {
-            said.as_deref().or(known).unwrap_or("unknown: the file does not say").to_owned()
+            one_line(said.as_deref().or(known).unwrap_or("unknown: the file does not say"))
         };
         ProfileHead {
-            model: options.model.as_deref().unwrap_or(self.model).into(),
+            model: one_line(options.model.as_deref().unwrap_or(self.model)).into(),
             device: or_unknown(&options.device, self.device),
             runtime: or_unknown(&options.runtime, self.runtime),
             idle_power_watts: self.idle_power_watts.and_then(amount).map(wattle_core::units::Watts::new),
             power_source: self.power_source.to_owned(),
             created: None,
-            notes: Some(self.notes.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()),
+            notes: Some(one_line(&self.notes)),
         }
     }
 }
@@ -142,6 +141,11 @@ impl Rows {
             oddities.add(file, "operating points given again", line, "left out; the first is kept");
         }
     }
+}
+
+/// Text of a file, without line ends and the like.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A figure that a profile takes: finite and not negative.

@@ -86,8 +86,34 @@ fn check(format: Format, inputs: &[Input], options: &Options) -> Result<(), Test
     Ok(())
 }
 
+/// The names of the columns of a format's table.
+const HEADERS: [(Format, &str); 7] = [
+    (
+        Format::EnerTune,
+        "model,batch_size,mig_slices,frequency,avg_power_draw,dynamic_power_draw,throughput,latency",
+    ),
+    (Format::ParvaGpu, "Mig instance,Batch size,Workload Number,Throughput,Latency"),
+    (
+        Format::BatchDvfs,
+        "time stamp,Througput (image/sec),power,batch size,minBS,maxBS,BestBS,power cap,DVFS",
+    ),
+    (Format::Dacf, "UTC time,coal,nat_gas,solar"),
+    (Format::ElectricityMaps, "datetime,carbon_intensity_avg,power_production_solar_avg"),
+    (Format::Uk, "Time,forecast,actual"),
+    (Format::Clover, "CISO_March"),
+];
+
+/// A cell that most columns take, and now and then one that they don't.
+fn cell() -> impl Strategy<Value = String> {
+    prop_oneof![
+        60 => (1..8u32).prop_map(|count| count.to_string()),
+        20 => proptest::sample::select(vec!["0.5", "210", "1e308", "1e-300", "4294967295"]).prop_map(str::to_owned),
+        1 => proptest::sample::select(vec!["", "0", "-1", "NaN", "x"]).prop_map(str::to_owned),
+    ]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn changed_samples_are_imported_or_refused(
@@ -104,6 +130,28 @@ proptest! {
         }
         let signals = matches!(format, Format::Dacf | Format::ElectricityMaps | Format::Uk);
         check(format, &inputs, &Options { gaps: gaps.filter(|_| signals), ..Options::default() })?;
+    }
+
+    #[test]
+    fn tables_of_any_numbers_are_imported_or_refused(
+        which in 0..HEADERS.len(),
+        cells in proptest::collection::vec(proptest::collection::vec(cell(), 9), 1..60),
+        times in proptest::collection::vec((2020..2023u32, 1..3u32, 0..24u32), 60),
+        gaps in proptest::sample::select(vec![Gaps::Hold, Gaps::Interpolate]),
+    ) {
+        let (format, header) = HEADERS[which];
+        let timed = matches!(format, Format::Dacf | Format::ElectricityMaps | Format::Uk);
+        let width = header.split(',').count();
+        let mut text = format!("{header}\n");
+        for (row, (year, day, hour)) in cells.iter().zip(times) {
+            let mut row = row[..width].to_vec();
+            if timed {
+                row[0] = format!("{year}-01-{day:02} {hour:02}:00:00");
+            }
+            text += &(row.join(",") + "\n");
+        }
+        let inputs = [Input { name: "f.csv".into(), bytes: text.into_bytes() }];
+        check(format, &inputs, &Options { gaps: Some(gaps).filter(|_| timed), ..Options::default() })?;
     }
 
     #[test]

@@ -19,6 +19,9 @@ const WHAT: &str = "Electricity Maps' CSV: \"Datetime (UTC)\", \"Zone Id\", \"Ca
                     (direct)\" and \"(LCA)\" or \"(Life cycle)\"; or a raw export with datetime and \
                     carbon_intensity_avg";
 
+const CARBON: &str = "carbon_intensity_g_per_kwh";
+const GENERATION: &str = "generation_megawatts";
+
 pub(crate) fn import(
     inputs: &[Unpacked<'_>],
     options: &Options,
@@ -76,9 +79,12 @@ fn signals(
         }
         match row.figure(wanted.value) {
             Figure::Value(value) if value > 0.0 || (value == 0.0 && !wanted.zero_is_unknown) => {
+                if value == 0.0 && wanted.column == CARBON {
+                    oddities.add(file, "values of zero", Some(row.line), "kept");
+                }
                 samples.push(Sample { millis, value, line: row.line });
             }
-            Figure::Value(value) if value < 0.0 && wanted.column == "generation_megawatts" => {
+            Figure::Value(value) if value < 0.0 && wanted.column == GENERATION => {
                 let done = "taken as 0 (a plant that only consumes)";
                 oddities.add(file, "negative generation", Some(row.line), done);
                 samples.push(Sample { millis, value: 0.0, line: row.line });
@@ -138,7 +144,7 @@ fn from_portal<'t>(table: &'t Table<'_>, options: &Options) -> Result<Wanted<'t>
         estimated: table.find(|name| name.eq_ignore_ascii_case("Data Estimated")),
         zero_is_unknown: kind == CarbonKind::LifeCycle,
         suffix: suffix.to_owned(),
-        column: "carbon_intensity_g_per_kwh",
+        column: CARBON,
         comments: carbon_comments(kind),
     })
 }
@@ -167,7 +173,7 @@ fn from_raw_export<'t>(
             estimated: None,
             zero_is_unknown: false,
             suffix: format!("{source}-generation"),
-            column: "generation_megawatts",
+            column: GENERATION,
             comments: vec![format!("generation of {source} in MW")],
         });
     }
@@ -181,7 +187,7 @@ fn from_raw_export<'t>(
         estimated: None,
         zero_is_unknown: true,
         suffix: "life-cycle-carbon-intensity".to_owned(),
-        column: "carbon_intensity_g_per_kwh",
+        column: CARBON,
         comments: carbon_comments(CarbonKind::LifeCycle),
     })
 }

@@ -184,7 +184,7 @@ fn profile(
     options: &Options,
     oddities: &mut Oddities,
 ) -> ImportedProfile {
-    let points = model.grid.0.len() * model.grid.1.len() * model.grid.2.len();
+    let points = model.grid.0.len().saturating_mul(model.grid.1.len()).saturating_mul(model.grid.2.len());
     let missing = points.saturating_sub(model.rows.rows.len()) as u64;
     let what = format!("combinations of batch size, slices and clock of {name} without a row");
     oddities.add_many(file, what, missing, None, "left unknown");

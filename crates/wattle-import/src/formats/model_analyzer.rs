@@ -81,6 +81,12 @@ impl ModelAnalyzerMeasurement {
         }
     }
 
+    /// Mean time of a request on the network and in the server's reading and writing: what the client
+    /// waited, less queue and batch, in milliseconds.
+    pub fn network_and_server_send_recv_ms(&self) -> Option<f64> {
+        amount(self.client_response_wait_ms? - self.server_queue_ms? - self.server_compute_ms?)
+    }
+
     /// Mean time of a request outside the queue and its batch, in milliseconds.
     pub fn overhead_ms(&self) -> Option<f64> {
         let overhead = self.latency_ms_mean? - self.server_queue_ms? - self.server_compute_ms?;
@@ -88,7 +94,7 @@ impl ModelAnalyzerMeasurement {
     }
 }
 
-/// All that one file holds.
+/// All that the files hold.
 #[derive(Debug, Default)]
 struct Found {
     measurements: Vec<ModelAnalyzerMeasurement>,

@@ -92,6 +92,9 @@ fn signal(input: &Input, options: &Options, oddities: &mut Oddities) -> Result<I
                 continue;
             }
         };
+        if value == 0.0 {
+            oddities.add(file, "values of zero", Some(entry.line), "kept");
+        }
         samples.push(Sample { millis, value, line: entry.line });
     }
     bad.finish(entries.len(), oddities)?;

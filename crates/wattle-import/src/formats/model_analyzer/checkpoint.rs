@@ -125,8 +125,8 @@ fn read_run(
 /// The instances of a configuration: the sum over its groups, 1 where it has none or a group says no count.
 fn instances(settings: &Value) -> Option<u32> {
     let Some(groups) = either(settings, "instanceGroup", "instance_group") else { return Some(1) };
-    let counts = groups.as_array()?.iter().map(|group| group.get("count").map_or(Some(1), whole));
-    counts.sum::<Option<u32>>().map(|count| count.max(1))
+    let mut counts = groups.as_array()?.iter().map(|group| group.get("count").map_or(Some(1), whole));
+    counts.try_fold(0, |sum: u32, count| sum.checked_add(count?)).map(|count| count.max(1))
 }
 
 fn either<'v>(settings: &'v Value, name: &str, other_name: &str) -> Option<&'v Value> {
