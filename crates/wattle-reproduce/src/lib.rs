@@ -4,6 +4,7 @@
 //! difference that we can explain is explained.
 
 pub mod row;
+pub mod sharing;
 
 use std::path::PathBuf;
 
