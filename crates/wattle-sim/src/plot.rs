@@ -15,6 +15,7 @@ mod tests;
 mod thin;
 
 pub use axis::Axis;
+pub(crate) use canvas::shortened;
 pub use bars::{Bar, BarGroup, Bars};
 pub use contour::{Grid, Segment, segments};
 pub use heat_map::{Contours, HeatMap};

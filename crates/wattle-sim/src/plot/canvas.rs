@@ -10,13 +10,13 @@ use super::Size;
 use super::axis::{Axis, Scale};
 
 /// Text, readable on white and on black. A page may match it by this very value.
-pub(crate) const TEXT: RGBColor = RGBColor(0x77, 0x77, 0x77);
+pub(super) const TEXT: RGBColor = RGBColor(0x77, 0x77, 0x77);
 /// Grid lines and axes.
-pub(crate) const GRID: RGBColor = RGBColor(0x80, 0x80, 0x80);
+pub(super) const GRID: RGBColor = RGBColor(0x80, 0x80, 0x80);
 /// What the others are held against, such as a cap.
-pub(crate) const BOUND: RGBColor = RGBColor(0x70, 0x70, 0x70);
+pub(super) const BOUND: RGBColor = RGBColor(0x70, 0x70, 0x70);
 /// The fonts of all text.
-pub(crate) const FONTS: &str = "system-ui, sans-serif";
+pub(super) const FONTS: &str = "system-ui, sans-serif";
 /// Colours that people with colour blindness tell apart, as Okabe and Ito chose them, without yellow.
 const PALETTE: [RGBColor; 7] = [
     RGBColor(0x00, 0x72, 0xb2),
@@ -54,7 +54,7 @@ pub(super) fn width_of(text: &str) -> i32 {
 }
 
 /// `text`, with its end left out beyond `most` characters.
-pub(super) fn shortened(text: &str, most: usize) -> String {
+pub(crate) fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
