@@ -15,8 +15,8 @@ mod tests;
 mod thin;
 
 pub use axis::Axis;
-pub(crate) use canvas::shortened;
 pub use bars::{Bar, BarGroup, Bars};
+pub(crate) use canvas::shortened;
 pub use contour::{Grid, Segment, segments};
 pub use heat_map::{Contours, HeatMap};
 pub use lines::{Line, LineKind, LinePlot};

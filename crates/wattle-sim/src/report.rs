@@ -1,5 +1,7 @@
 //! `report.html`: what a command found, in one file that opens without a network and without a script.
 
+#[cfg(test)]
+pub(crate) mod example;
 mod figures;
 mod number;
 mod page;

@@ -166,7 +166,8 @@ pub(crate) fn folder_names(runs: &[Outcome]) -> Vec<String> {
 
 /// `label` with nothing in it that a file name may not have on some system.
 fn safe(label: &str) -> String {
-    let kept = |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
+    let kept =
+        |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
     let safe: String = label.chars().take(60).map(kept).collect();
     let safe = safe.trim_matches(['.', '-']);
     if safe.is_empty() { "run".into() } else { safe.into() }
@@ -226,7 +227,11 @@ fn metadata(written: &Written) -> Result<String, serde_json::Error> {
 }
 
 /// A file, as text or as why there is none.
-fn put<E: std::fmt::Display>(folder: &Path, name: &str, text: Result<String, E>) -> Result<(), RunFolderError> {
+fn put<E: std::fmt::Display>(
+    folder: &Path,
+    name: &str,
+    text: Result<String, E>,
+) -> Result<(), RunFolderError> {
     let path = folder.join(name);
     let text =
         text.map_err(|error| RunFolderError::Encode { path: path.clone(), cause: error.to_string() })?;
@@ -262,6 +267,9 @@ fn timeseries(points: &[Point]) -> Result<String, Box<dyn std::error::Error>> {
         writer.serialize(point)?;
     }
     let written = writer.into_inner()?;
+    if written.is_empty() {
+        return Ok(String::new());
+    }
     let mut reader = csv::Reader::from_reader(written.as_slice());
     let columns = reader.headers()?.clone();
     let mut writer = csv::Writer::from_writer(Vec::new());

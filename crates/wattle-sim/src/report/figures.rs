@@ -143,8 +143,18 @@ pub(super) fn checks(runs: &[&Summary]) -> Table {
 /// Each model of each run.
 pub(super) fn models(runs: &[&Summary]) -> Table {
     let headers = [
-        "run", "model", "requests", "answered", "rows", "rows of a batch, mean", "latency, mean", "p95", "p99",
-        "energy", "parked", "over the objective",
+        "run",
+        "model",
+        "requests",
+        "answered",
+        "rows",
+        "rows of a batch, mean",
+        "latency, mean",
+        "p95",
+        "p99",
+        "energy",
+        "parked",
+        "over the objective",
     ];
     let rows = runs.iter().flat_map(|run| {
         run.models.iter().map(|(model, figures)| {

@@ -82,7 +82,8 @@ mod tests {
     fn figures_have_four_digits_or_so() {
         let written = [0.0, 1.0, 12.345, 123.456, 1234.5, 1_234_567.0, 0.01234, -2.5, -0.000_01, 1e300];
         let read = written.map(number).map(|text| text.replace('\u{202f}', " "));
-        let expected = ["0", "1", "12.35", "123.5", "1 234", "1 234 567", "0.0123", "-2.5", "-1.000e-5", "1.000e300"];
+        let expected =
+            ["0", "1", "12.35", "123.5", "1 234", "1 234 567", "0.0123", "-2.5", "-1.000e-5", "1.000e300"];
         assert_eq!(read, expected);
     }
 

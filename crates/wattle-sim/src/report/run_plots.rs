@@ -19,16 +19,14 @@ fn line(name: &str, kind: LineKind, points: &[Point], value: impl Fn(&Point) -> 
 }
 
 /// One plot for each of `runs`.
-fn each(
-    runs: &[&Outcome],
-    quantity: &str,
-    axis: &Axis,
-    lines: impl Fn(&[Point]) -> Vec<Line>,
-) -> Vec<Plot> {
+fn each(runs: &[&Outcome], quantity: &str, axis: &Axis, lines: impl Fn(&[Point]) -> Vec<Line>) -> Vec<Plot> {
     let most_points = ALL_POINTS / (runs.len().max(1) * LINES);
     let plots = runs.iter().map(|run| {
         let plot = LinePlot::over_time(&name(&run.summary), axis.clone(), lines(&run.points));
-        Plot { svg: LinePlot { most_points, ..plot }.svg(), caption: format!("{}: {quantity}", name(&run.summary)) }
+        Plot {
+            svg: LinePlot { most_points, ..plot }.svg(),
+            caption: format!("{}: {quantity}", name(&run.summary)),
+        }
     });
     plots.collect()
 }
@@ -77,7 +75,8 @@ pub(super) fn over_time(runs: &[&Outcome]) -> Vec<Block> {
         heading("Latency over time"),
         Block::Plots(latency),
     ];
-    let first = runs.iter().find(|run| run.points.iter().any(|point| point.carbon_intensity_g_per_kwh.is_some()));
+    let first =
+        runs.iter().find(|run| run.points.iter().any(|point| point.carbon_intensity_g_per_kwh.is_some()));
     if let Some(run) = first {
         let axis = Axis::from_zero("carbon intensity", "g/kWh");
         let plots = each(&[run], "carbon intensity, the same in every run", &axis, |points| {
@@ -180,7 +179,8 @@ pub(super) fn compared(runs: &[&Summary]) -> Vec<Plot> {
         .into_iter()
         .map(|(figure, axis)| {
             let bars = groups.iter().map(|(label, runs)| ((*label).to_owned(), mean(runs, &figure)));
-            let caption = format!("{} by policy: mean over seeds, with the lowest and the highest", axis.label);
+            let caption =
+                format!("{} by policy: mean over seeds, with the lowest and the highest", axis.label);
             Plot { svg: Bars::of_one("by policy", axis, bars.collect()).svg(), caption }
         })
         .collect();

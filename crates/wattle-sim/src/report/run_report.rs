@@ -113,9 +113,10 @@ fn power(runs: &[&Summary]) -> Table {
 }
 
 fn inputs(written: &Written) -> Table {
-    let rows = written.named_inputs().into_iter().map(|input| {
-        vec![Cell::Text(input.path.display().to_string()), Cell::Hash(input.sha256)]
-    });
+    let rows = written
+        .named_inputs()
+        .into_iter()
+        .map(|input| vec![Cell::Text(input.path.display().to_string()), Cell::Hash(input.sha256)]);
     Table {
         caption: "Files".into(),
         headers: ["file", "SHA-256"].map(String::from).to_vec(),
