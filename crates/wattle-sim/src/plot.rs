@@ -33,6 +33,6 @@ pub struct Size {
 
 impl Default for Size {
     fn default() -> Self {
-        Self { width: 560, height: 250 }
+        Self { width: 480, height: 230 }
     }
 }

@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::Size;
 use super::axis::{Axis, Scale};
-use super::canvas::{BOUND, LegendEntry, Swatch, TEXT, color, draw, head, shortened, style, width_of};
+use super::canvas::{LegendEntry, Swatch, TEXT, color, draw, head, shortened, style, width_of};
 
 const BAR: i32 = 15;
 const GAP: i32 = 9;
@@ -118,7 +118,7 @@ impl Bars {
                 let spread = bar.spread.filter(|(low, high)| low.is_finite() && high.is_finite());
                 let spread = spread.map(|(low, high)| (along(low), along(high)));
                 if let Some((low, high)) = spread.filter(|(low, high)| low < high) {
-                    let pen = BOUND.stroke_width(2);
+                    let pen = TEXT.stroke_width(1);
                     body.draw(&PathElement::new(vec![(low, center), (high, center)], pen))?;
                     for at in [low, high] {
                         body.draw(&PathElement::new(vec![(at, center - 4), (at, center + 4)], pen))?;

@@ -73,6 +73,8 @@ pub(super) fn style(pixels: f64, color: RGBColor, place: (HPos, VPos)) -> TextSt
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Swatch {
     Line,
+    /// A line on its own light ground.
+    Contour,
     Area,
     Dot,
 }
@@ -133,7 +135,8 @@ pub(super) fn head(
 ) -> Result<i32, DrawError> {
     let width = root.dim_in_pixel().0 as i32;
     let most = (f64::from(width) / (CHARACTER * 1.1)) as usize;
-    let title = if quantity.is_empty() { title.to_owned() } else { format!("{title} · {quantity}") };
+    let parts: Vec<&str> = [title, quantity].into_iter().filter(|part| !part.is_empty()).collect();
+    let title = parts.join(" · ");
     root.draw_text(&shortened(&title, most), &style(13.0, TEXT, (HPos::Left, VPos::Top)), (6, 4))?;
     let (mut x, mut y) = (6, 24);
     for (name, color, swatch) in legend {
@@ -144,6 +147,11 @@ pub(super) fn head(
         }
         let middle = y + 6;
         match swatch {
+            Swatch::Contour => {
+                let ground = RGBColor(0xf2, 0xf5, 0xf7).filled();
+                root.draw(&Rectangle::new([(x, middle - 5), (x + 16, middle + 5)], ground))?;
+                root.draw(&PathElement::new(vec![(x, middle), (x + 16, middle)], color.stroke_width(2)))?;
+            }
             Swatch::Line => {
                 root.draw(&PathElement::new(vec![(x, middle), (x + 16, middle)], color.stroke_width(2)))?
             }

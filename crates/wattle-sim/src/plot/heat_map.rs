@@ -54,11 +54,11 @@ impl HeatMap {
         let mut legend: Vec<LegendEntry> = Vec::new();
         if low <= high {
             let (low, high) = (told.told(low), told.told(high));
-            legend.push((format!("{} {low}", self.shaded.title()), SHADES[0], Swatch::Area));
+            legend.push((format!("{}: {low}", self.shaded.title()), SHADES[0], Swatch::Area));
             legend.push((format!("to {high}"), SHADES[1], Swatch::Area));
         }
         for (index, contours) in self.contours.iter().enumerate() {
-            legend.push((contours.name.clone(), LINES[index % LINES.len()], Swatch::Line));
+            legend.push((contours.name.clone(), LINES[index % LINES.len()], Swatch::Contour));
         }
         let axes = (&self.x, &x);
         let frame = Frame { size: self.size, title: &self.title, legend: &legend, x: axes, y: (&self.y, &y) };
@@ -70,7 +70,7 @@ impl HeatMap {
                 for level in &contours.levels {
                     let lines = segments(&contours.grid, *level);
                     let lines: Vec<_> = lines.iter().map(|(a, b)| [at(*a), at(*b)]).collect();
-                    draw_contour(chart, &lines, &told.told(*level), LINES[index % LINES.len()])?;
+                    draw_contour(chart, &lines, &told.told(*level), index)?;
                 }
             }
             Ok(())
@@ -97,18 +97,20 @@ impl HeatMap {
     }
 }
 
-/// The pieces of one line, on a light one so that they show on any ground, with the level at the middle.
+/// The pieces of one line, on a light one so that they show on any ground, with the level
+/// at another part of the line for each quantity.
 fn draw_contour(
     chart: &mut Chart<'_, '_>,
     lines: &[[(f64, f64); 2]],
     level: &str,
-    color: RGBColor,
+    index: usize,
 ) -> Result<(), DrawError> {
-    let light = RGBColor(0xff, 0xff, 0xff);
+    let (light, color) = (RGBColor(0xff, 0xff, 0xff), LINES[index % LINES.len()]);
     let path = |pen: ShapeStyle| lines.iter().map(move |line| PathElement::new(line.to_vec(), pen));
-    chart.draw_series(path(light.mix(0.6).stroke_width(4)))?;
+    chart.draw_series(path(light.mix(0.5).stroke_width(3)))?;
     chart.draw_series(path(color.stroke_width(1)))?;
-    let Some([from, to]) = lines.get(lines.len() / 2) else { return Ok(()) };
+    let labelled = [5, 2, 4][index % 3];
+    let Some([from, to]) = lines.get(lines.len() * labelled / 8) else { return Ok(()) };
     let area = chart.plotting_area();
     let (x, y) = area.map_coordinate(&((from.0 + to.0) / 2.0, (from.1 + to.1) / 2.0));
     let half = width_of(level) / 2 + 2;

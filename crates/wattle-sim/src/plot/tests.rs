@@ -112,7 +112,7 @@ fn contours_are_labelled_with_their_level() {
     for level in ["100", "150", "250"] {
         assert!(svg.contains(&format!("\n{level}\n")), "{level}");
     }
-    assert_eq!(svg.matches("<rect").count(), 12 * 12 + 2 + 3);
+    assert_eq!(svg.matches("<rect").count(), 12 * 12 + 3 + 3);
 }
 
 fn any_value() -> impl Strategy<Value = Option<f64>> {

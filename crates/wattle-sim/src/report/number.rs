@@ -70,6 +70,8 @@ pub(super) fn seconds(value: f64) -> String {
 /// The change from `base` to `value` in percent; none where `base` is 0.
 pub(super) fn change(base: f64, value: f64) -> Option<String> {
     let percent = (value - base) / base.abs() * 100.0;
+    // Less than shows is rounding.
+    let percent = if percent.abs() < 0.005 { 0.0 } else { percent };
     let is_plus = percent > 0.0;
     percent.is_finite().then(|| format!("{}{} %", if is_plus { "+" } else { "" }, number(percent)))
 }

@@ -80,7 +80,9 @@ impl Cell {
 pub struct Plot {
     /// The plot as [`plot`](crate::plot) gives it: this text is not escaped.
     pub svg: String,
-    /// What stands below; also what it is called to those who can't see it.
+    /// What it shows, for those who can't see it.
+    pub alternative: String,
+    /// What stands below; nothing where empty.
     pub caption: String,
 }
 
@@ -171,10 +173,14 @@ impl Cell {
 impl Plot {
     fn write(&self, html: &mut String) {
         // Inside a page, an SVG needs no namespace, and its fonts are the page's.
-        let label = format!(" role=\"img\" aria-label=\"{}\"", escaped(&self.caption));
+        let label = format!(" role=\"img\" aria-label=\"{}\"", escaped(&self.alternative));
         let svg = self.svg.replacen(" xmlns=\"http://www.w3.org/2000/svg\"", &label, 1);
         let svg = svg.replace(" font-family=\"system-ui, sans-serif\"", "").replace(" opacity=\"1\"", "");
-        *html += &format!("<figure>\n{svg}<figcaption>{}</figcaption>\n</figure>\n", escaped(&self.caption));
+        *html += &format!("<figure>\n{svg}");
+        if !self.caption.is_empty() {
+            *html += &format!("<figcaption>{}</figcaption>\n", escaped(&self.caption));
+        }
+        html.push_str("</figure>\n");
     }
 }
 
@@ -220,7 +226,7 @@ mod tests {
             Block::Heading(evil()),
             Block::Paragraph(evil()),
             Block::Note(evil()),
-            Block::Plots(vec![Plot { svg, caption: evil() }]),
+            Block::Plots(vec![Plot { svg, alternative: evil(), caption: evil() }]),
             Block::Details { summary: evil(), blocks: vec![Block::Table(table)] },
         ];
         let html = Page { title: evil(), blocks }.to_html();
@@ -232,7 +238,7 @@ mod tests {
     #[test]
     fn a_page_names_no_other_place() {
         let svg = crate::plot::Bars::of_one("a", crate::plot::Axis::free("b", ""), Vec::new()).svg();
-        let plots = Block::Plots(vec![Plot { svg, caption: "c".into() }]);
+        let plots = Block::Plots(vec![Plot { svg, alternative: "c".into(), caption: "d".into() }]);
         let html = Page { title: "t".into(), blocks: vec![plots] }.to_html();
         for outside in ["http://", "https://", "src=", "href=", "url(", "@import"] {
             assert!(!html.contains(outside), "{outside}");

@@ -25,7 +25,8 @@ fn each(runs: &[&Outcome], quantity: &str, axis: &Axis, lines: impl Fn(&[Point])
         let plot = LinePlot::over_time(&name(&run.summary), axis.clone(), lines(&run.points));
         Plot {
             svg: LinePlot { most_points, ..plot }.svg(),
-            caption: format!("{}: {quantity}", name(&run.summary)),
+            alternative: format!("{}: {quantity}", name(&run.summary)),
+            caption: String::new(),
         }
     });
     plots.collect()
@@ -181,7 +182,11 @@ pub(super) fn compared(runs: &[&Summary]) -> Vec<Plot> {
             let bars = groups.iter().map(|(label, runs)| ((*label).to_owned(), mean(runs, &figure)));
             let caption =
                 format!("{} by policy: mean over seeds, with the lowest and the highest", axis.label);
-            Plot { svg: Bars::of_one("by policy", axis, bars.collect()).svg(), caption }
+            Plot {
+                svg: Bars::of_one("", axis, bars.collect()).svg(),
+                alternative: caption,
+                caption: String::new(),
+            }
         })
         .collect();
     if groups.len() > 1 {
@@ -190,15 +195,15 @@ pub(super) fn compared(runs: &[&Summary]) -> Vec<Plot> {
             points: runs.iter().map(|run| (run.power_watts_mean, run.throughput_rps_mean)).collect(),
         });
         let scatter = Scatter {
-            title: "each run".into(),
+            title: String::new(),
             x: Axis::free("mean power", "W"),
             y: Axis::free("throughput", "rows/s"),
             series: series.collect(),
             frontier: Some(Frontier { less_x: true, less_y: false }),
             size: Size { height: 300, ..Size::default() },
         };
-        let caption = "throughput against mean power, run by run".into();
-        plots.push(Plot { svg: scatter.svg(), caption });
+        let alternative = "throughput against mean power, run by run".into();
+        plots.push(Plot { svg: scatter.svg(), alternative, caption: "Each run is a point.".into() });
     }
     plots
 }

@@ -40,6 +40,7 @@ pub fn run_report(written: &Written) -> String {
         )));
     }
     blocks.push(Block::Plots(compared(&runs)));
+    blocks.push(Block::Note("Bars: the mean over seeds, with the lowest and the highest.".into()));
     let of_models = Block::Table(models(&runs));
     blocks.push(Block::Details { summary: "Model by model".into(), blocks: vec![of_models] });
     blocks.push(Block::Heading("What it rests on".into()));
