@@ -163,5 +163,5 @@ fn the_number_in_the_system_is_that_of_the_requests_that_left_and_those_that_did
     let queue = Queue { servers: 1, batch_size: 2, spread: "constant" };
     let summary = queue.play(400.0, 40_000.0);
     assert!(summary.requests_unfinished > 1000, "{}", summary.requests_unfinished);
-    near("throughput", summary.throughput_rps_mean, 200.0, 0.001);
+    near("throughput", summary.throughput_rps_mean, 200.0, 0.005);
 }
