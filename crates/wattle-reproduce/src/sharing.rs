@@ -14,6 +14,7 @@
 
 mod board;
 mod measured;
+mod plots;
 mod rows;
 mod serve;
 #[cfg(test)]
@@ -51,8 +52,10 @@ const LIGHT_SETS: [&[&str]; 4] =
 /// Sets with it; the text names the first alone as one of Fig. 3.
 const HEAVY_SETS: [&[&str]; 4] =
     [&["SDXL", "Whisper"], &["SDXL", "GPT"], &["SDXL", "MobileNet"], &["SDXL", "Whisper", "MobileNet"]];
-/// Sets whose best clock the paper tells, with it in GHz and the source of energy.
-const CLOCK_SETS: [(&[&str], &[(&str, f64)]); 3] = [
+/// A set, and the best clocks in GHz that the paper tells, by source of energy.
+type ClockSet = (&'static [&'static str], &'static [(&'static str, f64)]);
+/// Sets whose best clock the paper tells.
+const CLOCK_SETS: [ClockSet; 3] = [
     (&["GPT", "Whisper", "MobileNet"], &[("gas", 0.87), ("wind", 1.23)]),
     (&["SDXL-256", "Whisper", "MobileNet"], &[("gas", 0.96)]),
     (&["GPT", "Whisper"], &[("gas", 1.14)]),
@@ -155,7 +158,7 @@ fn run_at(
             .to_owned(),
         rows: rows::bundled(&results, &board, &members)?,
         notes: rows::notes(),
-        plots: Vec::new(),
+        plots: plots::all(&results),
     };
     if let Some(data) = &options.data {
         measured::add(data, scale, options, &mut made)?;

@@ -70,7 +70,7 @@ impl Board {
 #[derive(Debug, Clone)]
 enum Figures {
     /// The analytic model.
-    Modelled { spec: DeviceSpec, network: Box<Network> },
+    Modelled { spec: Box<DeviceSpec>, network: Box<Network> },
     /// Rows measured on slices called `1g` to `7g`, and between them.
     Measured { head: ProfileHead, between: Box<Predictor> },
 }
@@ -103,7 +103,7 @@ impl Member {
             name: name.to_owned(),
             parameters: network.parameters,
             batch_size: 1,
-            figures: Figures::Modelled { spec: spec.clone(), network: Box::new(network) },
+            figures: Figures::Modelled { spec: Box::new(spec.clone()), network: Box::new(network) },
         }
     }
 

@@ -67,7 +67,10 @@ pub(super) fn add(
             && folder.is_some_and(|name| name.contains("igniter"))
     };
     match files.iter().find(is_igniter) {
-        Some(file) => made.rows.extend(estimates(file)?),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).map_err(|error| unfit(file, error))?;
+            made.rows.extend(estimates(&text, file)?);
+        }
         None => made.notes.push("no config of iGniter in the data folder: no measured pairs".to_owned()),
     }
     Ok(())
@@ -257,11 +260,10 @@ struct Pair {
 ///
 /// Two instances, each with the share of the middle row and column of `power`: there `activetime_1`, one
 /// instance alone, agrees with `gpulatency`. The idle draw of the shared parts is fitted on the other models.
-fn estimates(file: &Path) -> Result<Vec<Row>, ReproduceError> {
-    let text = std::fs::read_to_string(file).map_err(|error| unfit(file, error))?;
+pub(super) fn estimates(text: &str, file: &Path) -> Result<Vec<Row>, ReproduceError> {
     let mut idle = None;
     let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
-    for value in serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>() {
+    for value in serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>() {
         let value = value.map_err(|error| unfit(file, error))?;
         for (name, facts) in value.as_object().into_iter().flatten() {
             if let Some(watts) = facts.get("idlepower").and_then(serde_json::Value::as_f64) {
@@ -282,6 +284,12 @@ fn estimates(file: &Path) -> Result<Vec<Row>, ReproduceError> {
             Some([of(1, pair.alone?), of(2, pair.two?)])
         })
         .collect();
+    if measured.len() < 2 {
+        return Err(unfit(
+            file,
+            "found fewer than two models with power and power_2, expected iGniter's config as it is",
+        ));
+    }
     let (mut naive, mut additive) = (Vec::new(), Vec::new());
     for (index, [alone, two]) in measured.iter().enumerate() {
         let others = measured.iter().enumerate().filter(|(other, _)| *other != index);
