@@ -144,3 +144,38 @@ fn a_wrong_measured_file_is_named_with_what_to_do() {
     let error = measured::add(Path::new("no such folder"), QUICK, &missing, &mut Reproduction::default());
     assert!(error.unwrap_err().to_string().starts_with("no such folder: "));
 }
+
+/// The energy and the latency of the image generator in one of the scenario files.
+fn scenario(file: &str) -> (f64, f64) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios/sharing").join(file);
+    let plan = wattle_sim::scenario::Loaded::read(&path).unwrap().plan;
+    let mut policy = wattle_core::policies::fixed::Fixed;
+    let summary = wattle_sim::request_level::run(&plan, &mut policy, 1, &mut |_| {}).unwrap().summary;
+    (summary.energy_joules, summary.models["sdxl"].latency_ms_mean.unwrap())
+}
+
+#[test]
+fn the_scenario_files_show_less_energy_and_longer_latency_under_sharing() {
+    let ((shared, slow), (isolated, fast)) = (scenario("shared.toml"), scenario("isolated.toml"));
+    assert!(shared < 0.85 * isolated, "{shared} J, {isolated} J");
+    assert!(slow > fast);
+}
+
+#[test]
+fn measured_profiles_give_decisions_and_measured_shares_of_power() {
+    let Some(data) = std::env::var_os("WATTLE_DATA") else {
+        eprintln!("skipped: set WATTLE_DATA to a folder with EnerTune's files");
+        return;
+    };
+    let mut made = Reproduction::default();
+    let options = Options { data: None, threads: 2 };
+    measured::add(Path::new(&data), QUICK, &options, &mut made).unwrap();
+    let of = |figure: &str| row(&made, figure).ours.unwrap();
+    let share = of("gpt: dynamic power on 4/7 as a share of that on 7/7");
+    assert!((share - 76.1).abs() < 0.1, "77.2 of 101.5 W");
+    assert!(of("As Figs. 2 and 3, gpt/mobilenet_v3_large: change of operational by sharing") < 0.0);
+    assert!(
+        of("As Fig. 7, V100: mean error with shared parts once")
+            < of("As Fig. 7, V100: mean error of the plain sum")
+    );
+}
