@@ -68,6 +68,8 @@ impl Queue {
 #[test]
 fn mm1_has_the_mean_and_the_99th_percentile_of_the_theory() {
     for (load, requests) in LOADS {
+        // A tail settles more slowly than a mean.
+        let requests = if cfg!(debug_assertions) { requests } else { 3.0 * requests };
         let queue = Queue { servers: 1, batch_size: 1, spread: "exponential" };
         let summary = queue.check(load, requests, load / (1.0 - load) * SERVICE_SECONDS);
         // The time in the system is exponential.
@@ -75,7 +77,7 @@ fn mm1_has_the_mean_and_the_99th_percentile_of_the_theory() {
         for (name, found, share) in
             [("p50", summary.latency_ms_p50, 0.50), ("p99", summary.latency_ms_p99, 0.99_f64)]
         {
-            near(name, found.unwrap(), mean_ms * -(1.0 - share).ln(), 1.5 * WITHIN);
+            near(name, found.unwrap(), mean_ms * -(1.0 - share).ln(), WITHIN);
         }
         near("power", summary.power_watts_mean, 20.0 + 80.0 * load, WITHIN);
     }
