@@ -62,6 +62,17 @@ pub enum DeviceKnob {
     PowerLimit,
 }
 
+impl DeviceKnob {
+    /// The knob's name, as in files and JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ComputeUnits => "compute_units",
+            Self::CoreClock => "core_clock",
+            Self::PowerLimit => "power_limit",
+        }
+    }
+}
+
 /// How far one knob of a device turns. Values are in the unit of its [`DeviceSetting`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnobRange {

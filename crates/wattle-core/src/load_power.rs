@@ -21,7 +21,13 @@ pub fn power_at_load(row: &ProfileRow, idle_power: Watts, load_rps: f64) -> Opti
     let throughput = row.throughput_rps.filter(|throughput| *throughput > 0.0)?;
     let power = PowerFigure::Mean.of(row)?;
     let utilization = load_rps / throughput;
-    (0.0..=1.0).contains(&utilization).then(|| idle_power + (power - idle_power) * utilization)
+    (0.0..=1.0).contains(&utilization).then(|| power_at_utilization(idle_power, power, utilization))
+}
+
+/// Mean power of a device that draws `busy_power` for a share `utilization` of the time, and
+/// `idle_power` for the rest.
+pub fn power_at_utilization(idle_power: Watts, busy_power: Watts, utilization: f64) -> Watts {
+    idle_power + (busy_power - idle_power) * utilization
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! (Nabavinejad, Guo): instances with batches of one (b = 1), one instance that batches (m = 1), or
 //! both knobs free. Where no point fits, the model is parked. Added here: several models share the cap, a
 //! violation that is seen lowers the next choice, and a choice stands for a while before it goes up.
-//! Turns serving knobs only: rows taken at other settings of the device are passed over.
+//! Rows taken at other settings of the device are passed over, unless the policy may turn the device's
+//! knobs and one model has the device to itself.
 
-mod candidates;
 mod correction;
 mod model_state;
 #[cfg(test)]
@@ -17,16 +17,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::candidates::{Candidate, Candidates};
+use super::device_knobs::KnobHand;
 use super::power_window::PowerWindow;
 use crate::id::ModelName;
-use crate::knob::ServingChange;
+use crate::knob::{KnobRange, ServingChange};
 use crate::observation::{ModelObservation, Observation};
 use crate::operating_point::OperatingPoint;
 use crate::policy::{Decision, Policy, Reason};
 use crate::profile::{PowerFigure, Profile};
 use crate::units::Watts;
-use candidates::{Candidate, Candidates};
-use correction::Correction;
+use correction::{Correction, Evidence};
 use model_state::{Bounds, ModelState};
 
 /// When to ask again: often enough to see a model wake up.
@@ -65,11 +66,19 @@ pub struct BestUnderCapOptions {
     /// Seconds in which what was learned from violations is half forgotten. A point that was over the
     /// cap is barred for as long, and twice as long each time that it comes back and is over again.
     pub forget_half_seconds: f64,
+    /// Whether the device's knobs are turned too, core clock and compute units, when it is the only
+    /// device and one model alone has traffic.
+    pub device_knobs: bool,
 }
 
 impl Default for BestUnderCapOptions {
     fn default() -> Self {
-        Self { power_figure: PowerFigure::Max, dwell_seconds: 1.0, forget_half_seconds: 10.0 }
+        Self {
+            power_figure: PowerFigure::Max,
+            dwell_seconds: 1.0,
+            forget_half_seconds: 10.0,
+            device_knobs: false,
+        }
     }
 }
 
@@ -88,6 +97,11 @@ pub struct BestUnderCap {
     models: BTreeMap<ModelName, ModelState>,
     window: PowerWindow,
     correction: Correction,
+    evidence: Evidence,
+    /// The cap when last asked: samples until now were drawn under it.
+    last_cap: Option<Watts>,
+    /// Turns the device's knobs; `None`: left alone.
+    hand: Option<KnobHand>,
 }
 
 impl BestUnderCap {
@@ -111,6 +125,9 @@ impl BestUnderCap {
             models: models.collect(),
             window: PowerWindow::default(),
             correction: Correction::default(),
+            evidence: Evidence::default(),
+            last_cap: None,
+            hand: options.device_knobs.then(KnobHand::default),
         }
     }
 
@@ -124,9 +141,13 @@ impl BestUnderCap {
         }
     }
 
-    /// Learns from power seen over the cap: the profile's powers are too low here.
+    /// Learns from power seen over the cap, beyond doubt: the profile's powers are too low here.
     fn learn(&mut self, seen: &Observation, cap: Watts) -> Option<Watts> {
-        let Some(over) = self.window.over(cap) else {
+        // Power drawn before the cap fell was no violation.
+        let judged_by = self.last_cap.replace(cap).map_or(cap, |last| last.max(cap));
+        let evidence = &mut self.evidence;
+        let samples = self.window.fresh().iter();
+        let Some(over) = samples.filter_map(|power| evidence.take_in(*power, judged_by)).last() else {
             self.correction.relax(seen.now, self.forget_half);
             return None;
         };
@@ -143,13 +164,36 @@ impl BestUnderCap {
         Some(over)
     }
 
+    /// Sees to it that each model's points are those that can be set now. Tells whether one model has
+    /// the device to itself, with the device's knobs to turn.
+    fn prepare(&mut self, seen: &Observation) -> bool {
+        let (now, dwell) = (seen.now, self.dwell);
+        let has_traffic = |model: &&ModelObservation| {
+            self.models.get(&model.name).is_some_and(|state| state.has_traffic(now, dwell))
+        };
+        let knobs: &[KnobRange] = match &seen.devices[..] {
+            [device] if self.hand.is_some() && seen.models.iter().filter(has_traffic).count() == 1 => {
+                &device.knobs
+            }
+            _ => &[],
+        };
+        for model in &seen.models {
+            if let Some(state) = self.models.get_mut(&model.name) {
+                let own = state.has_traffic(now, dwell);
+                state.candidates.prepare(&model.limits, if own { knobs } else { &[] });
+            }
+        }
+        !knobs.is_empty()
+    }
+
     fn decide_under(&mut self, seen: &Observation, cap: Watts) -> Decision {
         self.note_traffic(seen);
+        let sole = self.prepare(seen);
         let over = self.learn(seen, cap);
         self.window.roll();
         let active = |model: &ModelObservation| {
             self.models.get(&model.name).is_some_and(|state| {
-                state.has_traffic(seen.now, self.dwell) && state.candidates.any_within(&model.limits)
+                state.has_traffic(seen.now, self.dwell) && !state.candidates.front().is_empty()
             })
         };
         let sharers = seen.models.iter().filter(|model| active(model)).count();
@@ -166,7 +210,7 @@ impl BestUnderCap {
         for model in &seen.models {
             let dwell = self.dwell;
             let state = self.models.get_mut(&model.name);
-            let Some(state) = state.filter(|state| state.candidates.any_within(&model.limits)) else {
+            let Some(state) = state.filter(|state| !state.candidates.front().is_empty()) else {
                 decision.reasons.push((Some(model.name.clone()), Reason::NoProfile));
                 continue;
             };
@@ -177,7 +221,7 @@ impl BestUnderCap {
                 continue;
             }
             let before = state.choice.map(|choice| choice.candidate);
-            let candidate = state.choose(model, &bounds, dwell);
+            let candidate = state.choose(&bounds, dwell);
             if before != Some(candidate) {
                 moved = true;
                 let dynamic = |candidate: Option<Candidate>| candidate.map_or(Watts::ZERO, |c| c.dynamic);
@@ -188,13 +232,20 @@ impl BestUnderCap {
                 Some(candidate) => candidate.change,
                 None => ServingChange { instances: Some(0), ..ServingChange::default() },
             };
+            if let (Some(hand), Some(device), Some(candidate)) =
+                (&mut self.hand, seen.devices.first(), candidate)
+                && (sole || hand.has_turned())
+            {
+                decision.devices.extend(hand.turn(device, candidate.device));
+            }
             if !change.is_noop_for(model.setting) {
                 decision.serving.insert(model.name.clone(), change);
             }
-            decision.reasons.push((Some(model.name.clone()), state.reason(candidate, model, &bounds)));
+            decision.reasons.push((Some(model.name.clone()), state.reason(candidate, &bounds)));
         }
         if moved {
             self.window.restart(seen, went_down);
+            self.evidence = Evidence::default();
         }
         if let Some(power_watts_max) = over.filter(|_| all_parked && !moved && sharers > 0) {
             decision.reasons.push((None, Reason::CapUnreachable { power_watts_max, cap_watts: cap }));
@@ -214,7 +265,7 @@ impl Policy for BestUnderCap {
 
     fn decide(&mut self, seen: &Observation) -> Decision {
         self.window.take_in(seen);
-        match seen.power_cap {
+        match seen.power_cap.filter(|cap| !cap.get().is_nan()) {
             Some(cap) => self.decide_under(seen, cap),
             None => {
                 self.window.roll();

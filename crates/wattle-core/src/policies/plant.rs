@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::knob::{ServingLimits, ServingSetting};
+use crate::knob::{DeviceKnob, DeviceSetting, KnobRange, ServingLimits, ServingSetting};
 use crate::observation::{DeviceObservation, ModelObservation, Observation, PowerSample};
 use crate::policy::{Decision, Policy};
 use crate::provenance::{Basis, Provenance};
@@ -12,18 +12,35 @@ use crate::units::Watts;
 /// Time between two decisions.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Power in watts, given the settings of all models.
-type PowerLaw = Box<dyn Fn(&[ServingSetting]) -> f64>;
+/// Power in watts, given the settings of all models and the device.
+type PowerLaw = Box<dyn Fn(&[ServingSetting], DeviceState) -> f64>;
+/// Rows per second of a model, given its setting.
+type ThroughputLaw = Box<dyn Fn(ServingSetting) -> f64>;
+
+/// Where the knobs of the device stand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct DeviceState {
+    pub(super) core_clock_mhz: f64,
+    pub(super) compute_units: u32,
+}
 
 /// One device and some models, asked for a decision each tick.
 pub(super) struct Plant {
-    pub(super) power: PowerLaw,
+    power: PowerLaw,
+    /// Rows that the first model answers; `None`: as many as are said in `models`.
+    pub(super) throughput: Option<ThroughputLaw>,
+    pub(super) knobs: Vec<KnobRange>,
+    pub(super) device: DeviceState,
+    /// Samples are the power times these, in turn.
+    pub(super) noise: Vec<f64>,
     pub(super) cap: Option<f64>,
+    pub(super) cap_ahead: Vec<(Timestamp, Watts)>,
     pub(super) models: Vec<ModelObservation>,
     /// How long before a decision the last power sample ends: samples then straddle changes.
     pub(super) sample_lag: Duration,
     pub(super) now: Timestamp,
     power_before: f64,
+    asked: usize,
 }
 
 pub(super) fn model(name: &str, max_batch_size: u32) -> ModelObservation {
@@ -48,14 +65,34 @@ pub(super) fn model(name: &str, max_batch_size: u32) -> ModelObservation {
     }
 }
 
+/// The P40's core clocks in the BatchSizer paper, as a knob.
+pub(super) fn core_clock() -> KnobRange {
+    let steps = vec![544.0, 632.0, 734.0, 835.0, 949.0, 1063.0, 1189.0, 1303.0, 1430.0, 1531.0];
+    KnobRange { knob: DeviceKnob::CoreClock, min: 544.0, max: 1531.0, steps }
+}
+
 impl Plant {
     pub(super) fn new(
         models: Vec<ModelObservation>,
         power: impl Fn(&[ServingSetting]) -> f64 + 'static,
     ) -> Self {
+        Self::with_device(models, move |settings, _| power(settings))
+    }
+
+    /// A plant whose power depends on the device's knobs too.
+    pub(super) fn with_device(
+        models: Vec<ModelObservation>,
+        power: impl Fn(&[ServingSetting], DeviceState) -> f64 + 'static,
+    ) -> Self {
         Self {
             power: Box::new(power),
+            throughput: None,
+            knobs: Vec::new(),
+            device: DeviceState { core_clock_mhz: 1500.0, compute_units: 60 },
+            noise: vec![1.0],
             cap: Some(100.0),
+            cap_ahead: Vec::new(),
+            asked: 0,
             models,
             sample_lag: Duration::ZERO,
             now: Timestamp::ZERO,
@@ -66,7 +103,12 @@ impl Plant {
     /// Power at the present settings.
     pub(super) fn power(&self) -> f64 {
         let settings: Vec<ServingSetting> = self.models.iter().map(|model| model.setting).collect();
-        (self.power)(&settings)
+        (self.power)(&settings, self.device)
+    }
+
+    /// Power at `setting` of the only model.
+    pub(super) fn power_at(&self, setting: ServingSetting) -> f64 {
+        (self.power)(&[setting], self.device)
     }
 
     /// What is seen now, a tick after the last.
@@ -74,19 +116,27 @@ impl Plant {
         let power = self.power();
         let old_share = self.sample_lag.as_secs_f64() / TICK.as_secs_f64();
         let sampled = self.power_before * old_share + power * (1.0 - old_share);
+        let sampled = sampled * self.noise[self.asked % self.noise.len()];
+        self.asked += 1;
         self.power_before = power;
+        let before = self.now;
         self.now = self.now + TICK;
+        if let Some(throughput) = &self.throughput {
+            let model = &mut self.models[0];
+            let answered = |at: Timestamp| (at.as_secs_f64() * throughput(model.setting)) as u64;
+            model.completed_rows = answered(self.now) - answered(before);
+        }
         let at = Timestamp::from_duration(self.now.since_start().saturating_sub(self.sample_lag));
         Observation {
             now: self.now,
             power_cap: self.cap.map(Watts::new),
-            power_cap_ahead: Vec::new(),
+            power_cap_ahead: self.cap_ahead.clone(),
             carbon_intensity: None,
             devices: vec![DeviceObservation {
                 id: "cpu".into(),
                 power_samples: vec![PowerSample { at, power: Watts::new(sampled) }],
                 power_provenance: Provenance::new(Basis::Modelled, "test"),
-                knobs: Vec::new(),
+                knobs: self.knobs.clone(),
             }],
             models: self.models.clone(),
             families: Vec::new(),
@@ -104,6 +154,22 @@ impl Plant {
                 model.limits.check(&model.setting).unwrap();
                 model.setting_since = self.now;
             }
+        }
+        for setting in decision.devices.values().flatten() {
+            let taken = self.knobs.iter().find(|range| range.knob == setting.knob()).unwrap();
+            let value = match *setting {
+                DeviceSetting::CoreClock(clock) => {
+                    self.device.core_clock_mhz = clock.get();
+                    clock.get()
+                }
+                DeviceSetting::ComputeUnits(units) => {
+                    self.device.compute_units = units;
+                    f64::from(units)
+                }
+                DeviceSetting::PowerLimit(limit) => limit.get(),
+            };
+            assert!((taken.min..=taken.max).contains(&value), "{setting:?}");
+            assert!(taken.steps.is_empty() || taken.steps.contains(&value), "{setting:?}");
         }
         decision
     }

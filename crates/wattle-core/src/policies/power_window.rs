@@ -30,9 +30,13 @@ pub(super) struct PowerWindow {
     in_flight: u64,
     /// Whether those are known to be done.
     settled: bool,
+    /// Whether batches ran when the change was made.
+    ran_at_change: bool,
     batches_since_change: u64,
     batches: u64,
     devices: BTreeMap<DeviceId, DeviceWindow>,
+    /// Samples of this setting that were last taken in, those of all devices added one by one.
+    fresh: Vec<Watts>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,9 +56,10 @@ impl PowerWindow {
         self.in_flight = seen
             .models
             .iter()
-            .filter(|model| model.executed_batches > 0 || model.queued_rows > 0)
+            .filter(|model| model.executed_batches > 0 || model.queued_rows > 0 || model.running_batches > 0)
             .map(|model| u64::from(model.setting.instances))
             .sum();
+        self.ran_at_change = seen.models.iter().any(|model| model.running_batches > 0);
         self.settled = false;
         self.batches_since_change = 0;
         self.roll();
@@ -82,10 +87,16 @@ impl PowerWindow {
         self.batches_since_change += executed;
         let mostly_own = self.batches_since_change >= self.in_flight * OWN_BATCHES_PER_BATCH_IN_FLIGHT;
         let counts = !self.went_down || self.settled || mostly_own;
-        self.settled |=
-            self.batches_since_change >= self.in_flight || seen.now - self.since >= LONGEST_SETTLING;
+        // None has ended since and some still run: these are the old ones, however long they take.
+        let old_ones_run = self.ran_at_change
+            && self.batches_since_change == 0
+            && seen.models.iter().any(|model| model.running_batches > 0);
+        self.settled |= self.batches_since_change >= self.in_flight
+            || (seen.now - self.since >= LONGEST_SETTLING && !old_ones_run);
 
+        self.fresh.clear();
         for observed in &seen.devices {
+            let mut nth = 0;
             if !self.devices.contains_key(&observed.id) {
                 self.devices.insert(observed.id.clone(), DeviceWindow::default());
             }
@@ -99,6 +110,11 @@ impl PowerWindow {
                     device.power_max =
                         Some(device.power_max.map_or(sample.power, |max| max.max(sample.power)));
                     device.has_whole_sample |= whole;
+                    match self.fresh.get_mut(nth) {
+                        Some(total) => *total += sample.power,
+                        None => self.fresh.push(sample.power),
+                    }
+                    nth += 1;
                 }
             }
         }
@@ -106,6 +122,17 @@ impl PowerWindow {
         if self.devices.len() > seen.devices.len() {
             self.devices.retain(|id, _| seen.devices.iter().any(|observed| observed.id == *id));
         }
+    }
+
+    /// Total power of the samples last taken in, one by one. Where a device gave fewer than another it
+    /// adds nothing: what is told was drawn at least.
+    pub(super) fn fresh(&self) -> &[Watts] {
+        &self.fresh
+    }
+
+    /// Whether the batches begun before the change are known to be done.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
     }
 
     /// Batches in this window.

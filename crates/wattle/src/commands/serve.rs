@@ -326,8 +326,12 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
             "no model has a profile.csv: this policy will leave every knob alone"
         );
     }
-    let options =
-        PolicyOptions { batch_sizer: file.batch_sizer, best_under_cap: file.best_under_cap, profiles };
+    let options = PolicyOptions {
+        batch_sizer: file.batch_sizer,
+        best_under_cap: file.best_under_cap,
+        profiles,
+        ..PolicyOptions::default()
+    };
     let policy = build(&policy_name, &options).context(ConfigError)?;
     let power_cap = signal(
         (args.power_cap_watts, args.power_cap_trace),

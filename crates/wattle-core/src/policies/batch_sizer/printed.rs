@@ -5,10 +5,10 @@
 //! Only `PowerReading` is read as "since the last change of batch size": never emptied, as printed, it
 //! would remember one spike for ever.
 
-use super::{ASK_AGAIN_IN, BatchSizerOptions};
+use super::{ASK_AGAIN_IN, BatchSizerOptions, changes_to_size};
 use crate::observation::Observation;
 use crate::policies::power_window::PowerWindow;
-use crate::policy::{Decision, Policy, Reason};
+use crate::policy::{Decision, Level, Policy, Reason};
 use crate::units::Watts;
 
 /// The search as printed.
@@ -49,28 +49,25 @@ impl PrintedBatchSizer {
                 cap_watts: cap,
             };
         }
-        let (batch_size_from, batch_size_to) = (self.size(from), self.size(self.current_bs));
+        let (level_from, level_to) = (self.level(from), self.level(self.current_bs));
         match (max_reading > cap, self.current_bs == from) {
             (true, true) => Reason::CapUnreachable { power_watts_max: max_reading, cap_watts: cap },
             (false, true) => Reason::NothingToGain { power_watts_max: max_reading, cap_watts: cap },
-            (true, false) => Reason::OverCap {
-                power_watts_max: max_reading,
-                cap_watts: cap,
-                batch_size_from,
-                batch_size_to,
-            },
+            (true, false) => {
+                Reason::OverCap { power_watts_max: max_reading, cap_watts: cap, level_from, level_to }
+            }
             (false, false) => Reason::BelowBand {
                 power_watts_max: max_reading,
                 band_watts_low: band_low,
                 cap_watts: cap,
-                batch_size_from,
-                batch_size_to,
+                level_from,
+                level_to,
             },
         }
     }
 
-    fn size(&self, index_from_1: usize) -> u32 {
-        self.options.batch_sizes.at(index_from_1 - 1)
+    fn level(&self, index_from_1: usize) -> Level {
+        Level::BatchSize(self.options.batch_sizes.at(index_from_1 - 1))
     }
 }
 
@@ -81,8 +78,11 @@ impl Policy for PrintedBatchSizer {
 
     fn decide(&mut self, seen: &Observation) -> Decision {
         self.power_reading.take_in(seen);
-        let Some(cap) = seen.power_cap else { return Decision::keep(Reason::NoCap, ASK_AGAIN_IN) };
-        let n = self.options.batch_sizes.usable_count(seen);
+        let Some(cap) = seen.power_cap.filter(|cap| !cap.get().is_nan()) else {
+            return Decision::keep(Reason::NoCap, ASK_AGAIN_IN);
+        };
+        let largest = seen.models.iter().map(|model| (model.limits.max_batch_size, None));
+        let n = self.options.batch_sizes.usable_count(largest);
         let max_bs = *self.max_bs.get_or_insert(n);
         // A model that takes less than it did can't be told from the algorithm's own bounds.
         self.max_bs = Some(max_bs.min(n));
@@ -102,7 +102,8 @@ impl Policy for PrintedBatchSizer {
             Reason::NoPowerReading
         };
         let mut decision = Decision::keep(reason, ASK_AGAIN_IN);
-        decision.serving.extend(self.options.batch_sizes.changes_to(self.current_bs - 1, seen));
+        let size = self.options.batch_sizes.at(self.current_bs - 1);
+        decision.serving.extend(changes_to_size(size, seen));
         decision
     }
 }

@@ -1,9 +1,12 @@
 //! The search converges, stays converged and comes back; the printed one sticks.
 
+mod saturation;
+
 use proptest::prelude::*;
 
 use super::printed::PrintedBatchSizer;
 use super::*;
+use crate::knob::ServingSetting;
 use crate::policies::plant::{Plant, TICK, model};
 use crate::policy::Decision;
 
@@ -16,8 +19,17 @@ fn plant(max_batch_size: u32, power: impl Fn(u32) -> f64 + 'static) -> Plant {
     Plant::new(vec![model("m", max_batch_size)], move |settings| power(settings[0].batch_size))
 }
 
+/// The search alone, without the look at the next smaller size.
+fn search_only() -> BatchSizerOptions {
+    BatchSizerOptions { saturation_check: false, ..BatchSizerOptions::default() }
+}
+
+fn built(options: BatchSizerOptions) -> BatchSizer {
+    BatchSizer::new(options, &BTreeMap::new())
+}
+
 fn recovering() -> BatchSizer {
-    BatchSizer::new(BatchSizerOptions::default())
+    built(search_only())
 }
 
 fn last_reason(decisions: &[Decision]) -> &Reason {
@@ -75,19 +87,19 @@ fn a_size_that_was_over_is_tried_again_after_a_while_or_when_the_work_is_lighter
         let factor = std::rc::Rc::new(std::cell::Cell::new(1.0));
         let inside = factor.clone();
         let mut plant = plant(256, move |b| inside.get() * if b <= 8 { 70.0 } else { 110.0 });
-        let mut policy = BatchSizer::new(options);
+        let mut policy = built(options);
         plant.run(&mut policy, 20);
         factor.set(lighter);
         plant.run(&mut policy, 100);
         plant.batch_size()
     };
-    assert_eq!(bound_of(BatchSizerOptions::default(), 1.0), 8);
-    assert_eq!(bound_of(BatchSizerOptions::default(), 0.95), 8, "not notably lighter");
-    assert_eq!(bound_of(BatchSizerOptions::default(), 0.8), 64, "all above 8 draw 88 W now");
+    assert_eq!(bound_of(search_only(), 1.0), 8);
+    assert_eq!(bound_of(search_only(), 0.95), 8, "not notably lighter");
+    assert_eq!(bound_of(search_only(), 0.8), 64, "all above 8 draw 88 W now");
     // Tried again each second, it is found to be over again, and the search ends at 8 again.
-    let soon = BatchSizerOptions { reprobe_after_seconds: 1.0, ..Default::default() };
+    let soon = BatchSizerOptions { reprobe_after_seconds: 1.0, ..search_only() };
     let mut plant = plant(256, |batch_size| if batch_size <= 8 { 70.0 } else { 110.0 });
-    let mut policy = BatchSizer::new(soon);
+    let mut policy = built(soon);
     plant.run(&mut policy, 20);
     assert!(moves(&plant.run(&mut policy, 100)) > 5);
 }
@@ -109,7 +121,7 @@ fn acts_on_a_violation_within_the_tick_it_is_seen() {
 fn readings_that_straddle_a_change_are_not_held_against_the_new_size() {
     let mut plant = plant(256, by_doubling);
     plant.sample_lag = TICK / 2;
-    let mut policy = BatchSizer::new(BatchSizerOptions { band_low: 0.95, ..Default::default() });
+    let mut policy = built(BatchSizerOptions { band_low: 0.95, ..search_only() });
     plant.cap = Some(211.0);
     plant.run(&mut policy, 60);
     assert_eq!(plant.batch_size(), 256);
@@ -140,6 +152,7 @@ fn nothing_is_judged_without_batches_or_readings_or_a_cap() {
     let mut idle = plant(256, |_| 500.0);
     idle.models[0].executed_batches = 0;
     idle.models[0].queued_rows = 0;
+    idle.models[0].running_batches = 0;
     let decisions = idle.run(&mut policy, 20);
     assert_eq!(last_reason(&decisions).name(), "gathering", "power that is not ours");
 
@@ -203,14 +216,14 @@ proptest! {
         let mut plant = plant(1000, move |b| 20.0 + f64::from(b).powf(exponent));
         plant.cap = Some(cap);
         plant.sample_lag = Duration::from_millis(lag);
-        let mut policy = BatchSizer::new(BatchSizerOptions { batch_sizes, ..Default::default() });
+        let mut policy = built(BatchSizerOptions { batch_sizes, ..search_only() });
         let steps = sizes.len().ilog2() as usize + 4;
         plant.run(&mut policy, steps * 3);
         let rest = plant.run(&mut policy, 200);
         prop_assert_eq!(moves(&rest), 0, "moves on after {} steps", steps);
-        let largest_fitting = sizes.iter().rev().find(|b| (plant.power)(&[ServingSetting {
+        let largest_fitting = sizes.iter().rev().find(|b| plant.power_at(ServingSetting {
             batch_size: **b, ..plant.models[0].setting
-        }]) <= cap);
+        }) <= cap);
         let held = plant.batch_size();
         match largest_fitting {
             None => prop_assert_eq!(held, sizes[0]),
@@ -231,9 +244,9 @@ proptest! {
         max_batch_size in 600..700u32,
     ) {
         let sizes = batch_sizes.as_slice().to_vec();
-        let options = BatchSizerOptions { batch_sizes, ..Default::default() };
+        let options = BatchSizerOptions { batch_sizes, ..search_only() };
         let mut policies: [Box<dyn Policy>; 2] =
-            [Box::new(BatchSizer::new(options.clone())), Box::new(PrintedBatchSizer::new(options))];
+            [Box::new(built(options.clone())), Box::new(PrintedBatchSizer::new(options))];
         for policy in &mut policies {
             // Not monotone in the batch size at all.
             let powers = powers.clone();

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::candidates::{Candidate, Candidates};
-use crate::observation::ModelObservation;
+use crate::policies::candidates::{Candidate, Candidates};
 use crate::policy::Reason;
 use crate::time::Timestamp;
 use crate::units::Watts;
@@ -90,14 +89,8 @@ impl ModelState {
     }
 
     /// The point for now: the best that fits, unless the present one fits too and is too young.
-    pub(super) fn choose(
-        &mut self,
-        model: &ModelObservation,
-        bounds: &Bounds,
-        dwell: Duration,
-    ) -> Option<Candidate> {
-        let best =
-            self.candidates.within(&model.limits).find(|candidate| self.fits(candidate, bounds)).copied();
+    pub(super) fn choose(&mut self, bounds: &Bounds, dwell: Duration) -> Option<Candidate> {
+        let best = self.candidates.best(|candidate| self.fits(candidate, bounds));
         if let Some(present) = &mut self.choice {
             let candidate = present.candidate;
             if candidate == best {
@@ -108,7 +101,7 @@ impl ModelState {
             let still_fits = match &self.choice.and_then(|choice| choice.candidate) {
                 // Whatever fits now goes up from being parked.
                 None => true,
-                Some(candidate) => self.fits(candidate, bounds) && candidate.is_within(&model.limits),
+                Some(candidate) => self.fits(candidate, bounds) && self.candidates.can_be_set(candidate),
             };
             if young && still_fits {
                 return candidate;
@@ -118,33 +111,15 @@ impl ModelState {
         best
     }
 
-    pub(super) fn reason(
-        &self,
-        candidate: Option<Candidate>,
-        model: &ModelObservation,
-        bounds: &Bounds,
-    ) -> Reason {
+    pub(super) fn reason(&self, candidate: Option<Candidate>, bounds: &Bounds) -> Reason {
         let bound_watts = bounds.idle + bounds.share;
-        let Some(candidate) = candidate else {
-            let least = self
-                .candidates
-                .within(&model.limits)
-                .min_by(|a, b| a.dynamic.get().total_cmp(&b.dynamic.get()));
-            let corrected =
-                least.map_or(bounds.idle, |least| bounds.idle + least.dynamic * bounds.correction);
-            let barred = self.bar.filter(|_| least.is_some_and(|least| self.bars(least, bounds)));
-            let least_watts = barred.map_or(corrected, |bar| corrected.max(bar.seen));
-            return Reason::Parked { cap_watts: bounds.cap, bound_watts, least_watts };
-        };
-        Reason::BestUnderCap {
-            cap_watts: bounds.cap,
-            bound_watts,
-            predicted_watts: candidate.power,
-            power_correction: bounds.correction,
-            predicted_rps: candidate.throughput_rps,
-            batch_size: candidate.batch_size,
-            instances: candidate.instances,
-            duty_cycle: candidate.duty_cycle,
+        if let Some(candidate) = candidate {
+            return candidate.reason(bounds.cap, bound_watts, bounds.correction);
         }
+        let least = self.candidates.least_hungry();
+        let corrected = least.map_or(bounds.idle, |least| bounds.idle + least.dynamic * bounds.correction);
+        let barred = self.bar.filter(|_| least.is_some_and(|least| self.bars(least, bounds)));
+        let least_watts = barred.map_or(corrected, |bar| corrected.max(bar.seen));
+        Reason::Parked { cap_watts: bounds.cap, bound_watts, least_watts }
     }
 }

@@ -1,5 +1,8 @@
 //! The choice fits the cap as far as is known, and what is known grows with what is seen.
 
+mod device;
+mod noise;
+
 use proptest::prelude::*;
 
 use super::*;
