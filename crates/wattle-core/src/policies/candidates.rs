@@ -145,6 +145,27 @@ impl Candidates {
         }
     }
 
+    /// The points worth choosing at each setting of the device, for a server of these `limits` and a
+    /// device of these `knobs`.
+    pub(super) fn fronts_by_device(
+        &self,
+        limits: &ServingLimits,
+        knobs: &[KnobRange],
+    ) -> Vec<(DevicePoint, Vec<Candidate>)> {
+        let mut fronts: Vec<(DevicePoint, Vec<Candidate>)> = Vec::new();
+        for candidate in self.all.iter().filter(|candidate| candidate.is_within(limits, knobs)) {
+            match fronts.iter_mut().find(|(setting, _)| *setting == candidate.device) {
+                None => fronts.push((candidate.device, vec![*candidate])),
+                Some((_, front)) => {
+                    if front.last().is_none_or(|last| candidate.throughput_rps > last.throughput_rps) {
+                        front.push(*candidate);
+                    }
+                }
+            }
+        }
+        fronts
+    }
+
     /// The points worth choosing, ascending in power above idle and in throughput.
     pub(super) fn front(&self) -> &[Candidate] {
         &self.front

@@ -4,10 +4,14 @@
 //! them: gated by compute unit, or by shader engine (see [`gating_of`](super::gating_of)).
 
 use super::PolicyOptions;
-use super::least_power_table::{FreeKnobs, LeastPower};
+use super::least_power_table::{FreeKnobs, LeastPower, LeastPowerOptions};
+
+/// Clock and compute units; and the batch size where the options say so.
+pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
+    FreeKnobs { clock: true, units: true, batch_size: options.batch_size_free, instances: false }
+}
 
 /// The policy `name`, one of `cofris-cu` and `cofris-se`.
 pub(super) fn build(name: &'static str, options: &PolicyOptions) -> LeastPower {
-    let batch_size = options.least_power.batch_size_free;
-    LeastPower::new(name, FreeKnobs { clock: true, units: true, batch_size, instances: false }, options)
+    LeastPower::new(name, free(&options.least_power), options)
 }

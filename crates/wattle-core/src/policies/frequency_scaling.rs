@@ -3,14 +3,14 @@
 //! The comparator FS of CoFRIS.
 
 use super::PolicyOptions;
-use super::least_power_table::{FreeKnobs, LeastPower};
+use super::least_power_table::{FreeKnobs, LeastPower, LeastPowerOptions};
+
+/// The clock; and the batch size where the options say so.
+pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
+    FreeKnobs { clock: true, units: false, batch_size: options.batch_size_free, instances: false }
+}
 
 /// The policy `frequency-scaling`.
 pub(super) fn build(options: &PolicyOptions) -> LeastPower {
-    let batch_size = options.least_power.batch_size_free;
-    LeastPower::new(
-        "frequency-scaling",
-        FreeKnobs { clock: true, units: false, batch_size, instances: false },
-        options,
-    )
+    LeastPower::new("frequency-scaling", free(&options.least_power), options)
 }

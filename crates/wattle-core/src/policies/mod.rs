@@ -16,6 +16,7 @@ pub mod least_power_table;
 mod level_search;
 pub mod oracle_carbon;
 pub mod oracle_least_power;
+pub mod oracle_under_cap;
 #[cfg(test)]
 mod plant;
 mod power_window;
@@ -23,6 +24,8 @@ mod resource_scaling;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::family::Variant;
 use crate::foresight::Foresight;
@@ -34,15 +37,17 @@ use crate::profile::Profile;
 use batch_sizer::printed::PrintedBatchSizer;
 use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
+use cap_handling::{CapHandling, CapHandlingMode, CapHandlingOptions};
 use carbon_adaptive::{CarbonAdaptive, CarbonAdaptiveOptions, Direction};
 use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
-use least_power_table::LeastPowerOptions;
+use least_power_table::{FreeKnobs, LeastPowerOptions};
 use oracle_carbon::{OracleCarbon, OracleCarbonOptions};
 use oracle_least_power::OracleLeastPower;
+use oracle_under_cap::OracleUnderCap;
 
 /// The names by which policies are asked for.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "fixed",
     "batch-sizer",
     "batch-sizer-printed",
@@ -59,6 +64,7 @@ pub const NAMES: [&str; 16] = [
     "carbon-adaptive",
     "carbon-adaptive-printed",
     "oracle-carbon",
+    "oracle-under-cap",
 ];
 
 /// What can be set about policies; each takes what it needs.
@@ -70,6 +76,8 @@ pub struct PolicyOptions {
     pub dvfs: DvfsOptions,
     /// For the policies that choose from profiles.
     pub best_under_cap: BestUnderCapOptions,
+    /// When the policy is asked, and which cap it is shown.
+    pub cap_handling: CapHandlingOptions,
     /// The profile of each model that has one.
     pub profiles: BTreeMap<ModelName, Profile>,
     /// The future of a replay, for oracles. `None` where nobody knows it.
@@ -84,6 +92,66 @@ pub struct PolicyOptions {
     pub carbon_adaptive: CarbonAdaptiveOptions,
     /// For the best possible choice of variants.
     pub oracle_carbon: OracleCarbonOptions,
+}
+
+/// A policy and its options, as they stand in files: one section for the server and for a replay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// One of [`NAMES`].
+    pub name: String,
+    /// When the policy is asked, and which cap it is shown.
+    pub cap_handling: CapHandlingOptions,
+    /// For `batch-sizer` and `batch-sizer-printed`.
+    pub batch_sizer: BatchSizerOptions,
+    /// For `dvfs`.
+    pub dvfs: DvfsOptions,
+    /// For `multi-tenant`, `batching` and `combination`; `oracle-under-cap` takes its power figure.
+    pub best_under_cap: BestUnderCapOptions,
+    /// For `frequency-scaling`, `resource-scaling-…`, `cofris-…` and their oracle.
+    pub least_power: LeastPowerOptions,
+    /// For `carbon-adaptive` and `carbon-adaptive-printed`.
+    pub carbon_adaptive: CarbonAdaptiveOptions,
+    /// For `oracle-carbon`.
+    pub oracle_carbon: OracleCarbonOptions,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self {
+            name: "fixed".into(),
+            cap_handling: CapHandlingOptions::default(),
+            batch_sizer: BatchSizerOptions::default(),
+            dvfs: DvfsOptions::default(),
+            best_under_cap: BestUnderCapOptions::default(),
+            least_power: LeastPowerOptions::default(),
+            carbon_adaptive: CarbonAdaptiveOptions::default(),
+            oracle_carbon: OracleCarbonOptions::default(),
+        }
+    }
+}
+
+impl PolicyConfig {
+    /// The options of this section, with the profile of each model that has one. What no file says, such
+    /// as the future, is left out.
+    pub fn options(&self, profiles: BTreeMap<ModelName, Profile>) -> PolicyOptions {
+        PolicyOptions {
+            cap_handling: self.cap_handling.clone(),
+            batch_sizer: self.batch_sizer.clone(),
+            dvfs: self.dvfs.clone(),
+            best_under_cap: self.best_under_cap.clone(),
+            least_power: self.least_power.clone(),
+            carbon_adaptive: self.carbon_adaptive.clone(),
+            oracle_carbon: self.oracle_carbon.clone(),
+            profiles,
+            ..PolicyOptions::default()
+        }
+    }
+
+    /// The policy of this section, with the profile of each model that has one.
+    pub fn build(&self, profiles: BTreeMap<ModelName, Profile>) -> Result<Box<dyn Policy>, PolicyError> {
+        build(&self.name, &self.options(profiles))
+    }
 }
 
 /// A policy that can't be built.
@@ -108,7 +176,7 @@ pub enum PolicyError {
         expected: &'static str,
     },
     /// A policy that has to know the future was asked for where nobody does.
-    #[error("policy {policy} needs {what}: it can run in a replay only")]
+    #[error("policy {policy} needs {what}, which only a replay knows; a server can have any of {}", live_names().join(", "))]
     NoForesight {
         /// The policy.
         policy: &'static str,
@@ -117,10 +185,25 @@ pub enum PolicyError {
     },
 }
 
+/// The names of the policies that need no foresight.
+pub fn live_names() -> Vec<&'static str> {
+    NAMES.into_iter().filter(|name| !name.starts_with("oracle-")).collect()
+}
+
 /// The policy called `name`.
 pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
     check(options)?;
+    let policy = build_bare(name, options)?;
+    Ok(match options.cap_handling.mode {
+        CapHandlingMode::Reactive => policy, // as it is
+        _ => Box::new(CapHandling::new(policy, &options.cap_handling)),
+    })
+}
+
+fn build_bare(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
     let best_under_cap = |approach| BestUnderCap::new(approach, &options.best_under_cap, &options.profiles);
+    let foresight =
+        |policy, what| options.foresight.as_ref().ok_or(PolicyError::NoForesight { policy, what });
     Ok(match name {
         "fixed" => Box::new(Fixed),
         "batch-sizer" => Box::new(BatchSizer::new(options.batch_sizer.clone(), &options.profiles)),
@@ -135,13 +218,17 @@ pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, Pol
         "cofris-cu" => Box::new(cofris::build("cofris-cu", options)),
         "cofris-se" => Box::new(cofris::build("cofris-se", options)),
         "oracle-least-power" => {
-            let what = "the load of every model";
-            let unknown = PolicyError::NoForesight { policy: "oracle-least-power", what };
-            Box::new(OracleLeastPower::new(options, options.foresight.clone().ok_or(unknown)?))
+            let foresight = foresight("oracle-least-power", "the load to come")?;
+            Box::new(OracleLeastPower::new(options, foresight.clone()))
         }
         "carbon-adaptive" => Box::new(CarbonAdaptive::new(Direction::LowIsLarge, options)?),
         "carbon-adaptive-printed" => Box::new(CarbonAdaptive::new(Direction::AsPrinted, options)?),
         "oracle-carbon" => Box::new(OracleCarbon::new(options)?),
+        "oracle-under-cap" => Box::new(OracleUnderCap::new(
+            options.best_under_cap.power_figure,
+            &options.profiles,
+            foresight("oracle-under-cap", "the caps to come")?,
+        )),
         _ => {
             let nearest = nearest(name, NAMES).unwrap_or(NAMES[0]);
             return Err(PolicyError::Unknown { found: name.to_owned(), nearest });
@@ -159,23 +246,56 @@ pub fn gating_of(name: &str) -> Gating {
     }
 }
 
+/// The knobs that the policy called `name` turns by a table of least power, for reports that show the
+/// table ([`LeastPowerTable::build`](least_power_table::LeastPowerTable::build)). `None`: it has none.
+pub fn free_knobs(name: &str, options: &LeastPowerOptions) -> Option<FreeKnobs> {
+    match name {
+        "frequency-scaling" => Some(frequency_scaling::free(options)),
+        "resource-scaling-cu" | "resource-scaling-se" => Some(resource_scaling::free(options)),
+        "cofris-cu" | "cofris-se" => Some(cofris::free(options)),
+        "oracle-least-power" => Some(oracle_least_power::FREE),
+        _ => None,
+    }
+}
+
 fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
     let number = |option, found: f64, lawful: bool, expected| {
         if lawful { Ok(()) } else { Err(PolicyError::Option { option, found: found.to_string(), expected }) }
     };
-    let band_low = options.batch_sizer.band_low;
-    number("band_low", band_low, (0.0..=1.0).contains(&band_low), "a number in 0 to 1")?;
+    let shares = [
+        ("batch_sizer.band_low", options.batch_sizer.band_low),
+        ("batch_sizer.saturation_tolerance", options.batch_sizer.saturation_tolerance),
+        ("dvfs.band_low", options.dvfs.band_low),
+        ("cap_handling.margin_max_share", options.cap_handling.margin_max_share),
+    ];
+    for (option, found) in shares {
+        number(option, found, (0.0..=1.0).contains(&found), "a number in 0 to 1")?;
+    }
     let seconds = [
-        ("reprobe_after_seconds", options.batch_sizer.reprobe_after_seconds),
-        ("dwell_seconds", options.best_under_cap.dwell_seconds),
-        ("forget_half_seconds", options.best_under_cap.forget_half_seconds),
+        ("batch_sizer.reprobe_after_seconds", options.batch_sizer.reprobe_after_seconds),
+        ("dvfs.reprobe_after_seconds", options.dvfs.reprobe_after_seconds),
+        ("best_under_cap.dwell_seconds", options.best_under_cap.dwell_seconds),
+        ("best_under_cap.forget_half_seconds", options.best_under_cap.forget_half_seconds),
+        ("cap_handling.lead_seconds", options.cap_handling.lead_seconds),
     ];
     for (option, found) in seconds {
         number(option, found, found.is_finite() && found >= 0.0, "seconds as a number of at least 0")?;
     }
     options.least_power.check()?;
     options.carbon_adaptive.check()?;
-    options.oracle_carbon.check()
+    options.oracle_carbon.check()?;
+    let lengths = [
+        ("cap_handling.time_slice_seconds", options.cap_handling.time_slice_seconds),
+        ("cap_handling.period_seconds", options.cap_handling.period_seconds),
+    ];
+    for (option, found) in lengths {
+        number(option, found, found.is_finite() && found > 0.0, "seconds as a number over 0")?;
+    }
+    let deviations = options.cap_handling.margin_deviations;
+    let lawful = deviations.is_finite() && deviations >= 0.0;
+    number("cap_handling.margin_deviations", deviations, lawful, "a number of at least 0")?;
+    let batch_size = options.dvfs.batch_size;
+    number("dvfs.batch_size", batch_size.into(), batch_size >= 1, "at least 1")
 }
 
 #[cfg(test)]
@@ -193,8 +313,11 @@ mod tests {
         };
         let mut options = PolicyOptions { foresight: Some(foresight), ..PolicyOptions::default() };
         options.oracle_carbon.quality_floor = Some(0.0);
-        for name in NAMES {
-            assert_eq!(build(name, &options).unwrap().name(), name);
+        for mode in [CapHandlingMode::None, CapHandlingMode::Reactive, CapHandlingMode::Proactive] {
+            options.cap_handling = CapHandlingOptions { mode, ..CapHandlingOptions::default() };
+            for name in NAMES {
+                assert_eq!(build(name, &options).unwrap().name(), name);
+            }
         }
     }
 
@@ -214,29 +337,47 @@ mod tests {
     }
 
     #[test]
-    fn an_oracle_without_foresight_says_what_it_would_have_to_know() {
-        assert_eq!(
-            error("oracle-least-power", &PolicyOptions::default()),
-            "policy oracle-least-power needs the load of every model: it can run in a replay only"
-        );
+    fn gated_profiles_go_to_the_policies_that_plan_with_gating() {
+        let gated: Vec<_> = NAMES.iter().filter(|name| gating_of(name) != Gating::None).collect();
+        assert!(gated.iter().all(|name| free_knobs(name, &LeastPowerOptions::default()).is_some()));
+        assert_eq!(gated, [&"resource-scaling-cu", &"resource-scaling-se", &"cofris-cu", &"cofris-se"]);
     }
 
     #[test]
-    fn gated_profiles_go_to_the_policies_that_plan_with_gating() {
-        let gated: Vec<_> = NAMES.iter().filter(|name| gating_of(name) != Gating::None).collect();
-        assert_eq!(gated, [&"resource-scaling-cu", &"resource-scaling-se", &"cofris-cu", &"cofris-se"]);
+    fn an_oracle_cannot_be_chosen_where_the_future_is_unknown() {
+        let error = error("oracle-under-cap", &PolicyOptions::default());
+        assert!(
+            error.starts_with("policy oracle-under-cap needs the caps to come, which only a replay knows"),
+            "{error}"
+        );
+        assert!(!live_names().contains(&"oracle-under-cap"));
+    }
+
+    #[test]
+    fn one_section_of_a_file_names_the_policy_and_its_options() {
+        let text = "name = \"dvfs\"\n[dvfs]\nbatch_size = 8\n[cap_handling]\nmode = \"proactive\"\nforecast = \"trend\"";
+        let config: PolicyConfig = toml::from_str(text).unwrap();
+        assert_eq!(config.build(BTreeMap::new()).unwrap().name(), "dvfs");
+        assert_eq!(config.options(BTreeMap::new()).dvfs.batch_size, 8);
+        assert_eq!(config.cap_handling.mode, CapHandlingMode::Proactive);
+        assert!(toml::from_str::<PolicyConfig>("nmae = \"dvfs\"").is_err());
+        assert!(toml::from_str::<PolicyConfig>("[dvfs]\nbatch = 8").is_err());
+        assert_eq!(toml::from_str::<PolicyConfig>("").unwrap(), PolicyConfig::default());
     }
 
     #[test]
     fn an_option_out_of_range_is_named() {
         let mut options = PolicyOptions::default();
         options.batch_sizer.band_low = 1.5;
-        assert_eq!(error("fixed", &options), "option band_low is 1.5, expected a number in 0 to 1");
+        assert_eq!(
+            error("fixed", &options),
+            "option batch_sizer.band_low is 1.5, expected a number in 0 to 1"
+        );
         options.batch_sizer.band_low = 0.8;
         options.best_under_cap.dwell_seconds = f64::NAN;
         assert_eq!(
             error("fixed", &options),
-            "option dwell_seconds is NaN, expected seconds as a number of at least 0"
+            "option best_under_cap.dwell_seconds is NaN, expected seconds as a number of at least 0"
         );
     }
 }

@@ -19,7 +19,7 @@ use crate::policy::{Decision, Policy, Reason};
 use crate::time::Timestamp;
 
 /// Every knob is free.
-const FREE: FreeKnobs = FreeKnobs { clock: true, units: true, batch_size: true, instances: true };
+pub(super) const FREE: FreeKnobs = FreeKnobs { clock: true, units: true, batch_size: true, instances: true };
 
 /// Chooses, for each interval, the point of least power for the highest load that it brings.
 #[derive(Debug, Clone)]

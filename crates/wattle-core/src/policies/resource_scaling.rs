@@ -5,10 +5,14 @@
 //! gated, fewer units save little, and the table says so.
 
 use super::PolicyOptions;
-use super::least_power_table::{FreeKnobs, LeastPower};
+use super::least_power_table::{FreeKnobs, LeastPower, LeastPowerOptions};
+
+/// Compute units; and the batch size where the options say so.
+pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
+    FreeKnobs { clock: false, units: true, batch_size: options.batch_size_free, instances: false }
+}
 
 /// The policy `name`, one of `resource-scaling-cu` and `resource-scaling-se`.
 pub(super) fn build(name: &'static str, options: &PolicyOptions) -> LeastPower {
-    let batch_size = options.least_power.batch_size_free;
-    LeastPower::new(name, FreeKnobs { clock: false, units: true, batch_size, instances: false }, options)
+    LeastPower::new(name, free(&options.least_power), options)
 }

@@ -202,6 +202,7 @@ fn without_the_knobs_or_the_rows_everything_is_left_alone() {
 #[test]
 fn values_that_the_device_does_not_take_are_passed_over() {
     let mut bench = Bench::new("cofris-cu", &["m"], |_| {});
+    bench.devices[0].knobs[0].min = 700.0;
     bench.devices[0].knobs[0].steps = vec![700.0, 1000.0];
     bench.step(&[20.0]);
     assert_eq!(bench.set, (1000.0, 30), "no 500 MHz");
