@@ -111,6 +111,7 @@ fn run_at(
             points: &points,
             detail: &detail,
             handled: &handled,
+            step: scale.step,
         }),
         notes,
         plots: plots::all(&scale.networks, &traces, &year, &detail),

@@ -7,6 +7,7 @@
 pub mod arrivals;
 pub mod decisions;
 pub mod epoch_level;
+pub mod experiment;
 
 mod knobs;
 pub mod plan;

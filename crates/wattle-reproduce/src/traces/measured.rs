@@ -7,9 +7,8 @@ use std::path::Path;
 
 use wattle_core::provenance::Basis;
 
-use super::{MAX_WATTS, PowerTrace, Source};
+use super::{MAX_WATTS, PowerTrace, Source, files};
 use crate::ReproduceError;
-use crate::data;
 
 /// Hours of a leap year: the first year of a series is taken.
 const HOURS: usize = 8784;
@@ -52,8 +51,9 @@ pub const fn file_of(source: Source) -> &'static str {
 /// # Errors
 /// When a file is there but can't be read.
 pub fn trace(source: Source, folder: &Path, rule: &Rule) -> Result<Option<PowerTrace>, ReproduceError> {
-    let Some(path) = data::find(folder, file_of(source)) else { return Ok(None) };
-    let mut generation = data::generation(&path, source.name())?;
+    let found = files::find_all(folder, &|name| name == file_of(source))?;
+    let Some(path) = found.into_iter().next() else { return Ok(None) };
+    let mut generation = files::generation(&path, source.name())?;
     generation.truncate(HOURS);
     let watts = capped(&generation, rule);
     if watts.is_empty() {
