@@ -165,7 +165,7 @@ impl Holt {
 
     /// What is to be expected `ahead` of the last sample; `None` before the first.
     pub fn forecast(&self, ahead: Duration) -> Option<f64> {
-        (self.count > 0).then(|| self.level + self.trend * ahead.as_secs_f64())
+        (self.count > 0).then_some(self.level + self.trend * ahead.as_secs_f64())
     }
 
     /// How far samples are off what was forecast for them, as a standard deviation.

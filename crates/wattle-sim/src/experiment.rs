@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use wattle_core::foresight::Foresight;
-use wattle_core::gating::Gating;
+use wattle_core::policies::carbon_adaptive::IntensityWindow;
 use wattle_core::policies::{PolicyConfig, PolicyError, PolicyOptions, gating_of};
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 
@@ -116,7 +116,9 @@ impl Experiment {
                 return Err(ExperimentError::SameLabel { scenario, label });
             }
             let mut trial = contender.clone();
-            trial.options.foresight = Some(foresight(&contender.plan, seeds[0])?);
+            if needs_foresight(&trial.name, &trial.options) {
+                trial.options.foresight = Some(foresight(&trial.plan, seeds[0])?);
+            }
             trial.policy(&loaded.name)?;
             contenders.push(contender);
         }
@@ -133,7 +135,11 @@ impl Experiment {
     ///
     /// # Errors
     /// When a file of requests can't be read on, or an oracle can't be built.
-    pub fn run(&self, threads: usize, progress: &(dyn Fn(f64) + Sync)) -> Result<Vec<Outcome>, ExperimentError> {
+    pub fn run(
+        &self,
+        threads: usize,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Vec<Outcome>, ExperimentError> {
         let jobs: Vec<(&Contender, u64)> = self
             .contenders
             .iter()
@@ -171,7 +177,7 @@ impl Experiment {
         progress: &mut dyn FnMut(f64),
     ) -> Result<Outcome, ExperimentError> {
         let mut contender = contender.clone();
-        if contender.name.starts_with("oracle-") || contender.options.wants_foresight() {
+        if needs_foresight(&contender.name, &contender.options) {
             contender.options.foresight = Some(foresight(&contender.plan, seed)?);
         }
         let mut policy = contender.policy(&self.loaded.name)?;
@@ -266,6 +272,11 @@ fn chosen(loaded: &Loaded, wanted: &[String]) -> Vec<PolicyFile> {
     wanted.iter().map(find).collect()
 }
 
+/// Whether the policy is one that only a replay can have.
+fn needs_foresight(name: &str, options: &PolicyOptions) -> bool {
+    name.starts_with("oracle-") || options.carbon_adaptive.window == IntensityWindow::Whole
+}
+
 /// The oracle of a policy's family, and what it makes most or least of.
 fn oracle_of(policy: &str, is_capped: bool) -> Option<(&'static str, &'static str)> {
     match policy {
@@ -302,9 +313,10 @@ fn foresight(plan: &Plan, seed: u64) -> Result<Foresight, WorkloadError> {
         }
     }
     for (target, load) in loads {
-        let points = load.iter().enumerate().map(|(bin, rate)| {
-            (Duration::from_secs_f64(bin as f64 * interval), *rate)
-        });
+        let points = load
+            .iter()
+            .enumerate()
+            .map(|(bin, rate)| (Duration::from_secs_f64(bin as f64 * interval), *rate));
         let Ok(trace) = Trace::new(points.collect(), AfterEnd::Hold) else { continue };
         match target {
             Target::Model(model) => {

@@ -5,7 +5,9 @@ mod exit;
 mod logging;
 mod output;
 mod profiles;
+mod progress;
 mod runtimes;
+mod table;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +30,7 @@ enum Command {
     Serve(Box<commands::serve::ServeArgs>),
     Demo(commands::demo::DemoArgs),
     Import(Box<commands::import::ImportArgs>),
+    Simulate(commands::simulate::SimulateArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
@@ -36,7 +39,7 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) => "error",
-            Self::Serve(_) | Self::Import(_) | Self::Runtimes(_) => "info",
+            Self::Serve(_) | Self::Import(_) | Self::Runtimes(_) | Self::Simulate(_) => "info",
         }
     }
 }
@@ -50,6 +53,7 @@ fn main() -> std::process::ExitCode {
         Command::Serve(args) => commands::serve::run(*args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Import(args) => commands::import::run(&args),
+        Command::Simulate(args) => commands::simulate::run(args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
 }

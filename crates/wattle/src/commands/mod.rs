@@ -4,3 +4,4 @@ pub(crate) mod demo;
 pub(crate) mod import;
 pub(crate) mod runtimes;
 pub(crate) mod serve;
+pub(crate) mod simulate;

@@ -127,7 +127,7 @@ fn what_is_not_known_or_cannot_be_kept_is_an_error_that_says_so() {
     says(floor_plan(&whole, 0.95), "quality_floor is 0.95, expected at most the quality of the best variant");
     says(floor_plan(&whole, 1.5), "quality_floor is 1.5, expected a number in 0 to 1");
     says(budget_plan(&whole, 0.01), "carbon_budget_grams is 0.01, expected at least the grams");
-    says(floor_plan(&PolicyOptions { foresight: None, ..whole.clone() }, 0.8), "it can run in a replay only");
+    says(floor_plan(&PolicyOptions { foresight: None, ..whole.clone() }, 0.8), "which only a replay knows");
     assert!(OracleCarbon::new(&whole).unwrap_err().to_string().contains("quality_floor is not set"));
     let mut endless = whole;
     endless.foresight = Some(Foresight {
