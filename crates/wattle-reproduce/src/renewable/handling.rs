@@ -35,16 +35,21 @@ pub(super) struct Way {
     forecast: CapForecast,
     /// Steps of the trace for which a decision stands, for the mode `none`.
     slice_steps: u32,
+    /// Which power of a row has to fit.
+    figure: PowerFigure,
 }
 
 /// The ways that are compared.
-pub(super) const WAYS: [Way; 6] = [
+pub(super) const WAYS: [Way; 9] = [
     way("none, each step", CapHandlingMode::None, CapForecast::Driver, 1),
     way("none, every 6 steps", CapHandlingMode::None, CapForecast::Driver, 6),
     way("reactive", CapHandlingMode::Reactive, CapForecast::Driver, 1),
     way("proactive", CapHandlingMode::Proactive, CapForecast::Driver, 1),
     way("proactive, by the trend", CapHandlingMode::Proactive, CapForecast::Trend, 1),
     Way { policy: APPROACHES[ORACLE], ..way("oracle", CapHandlingMode::Reactive, CapForecast::Driver, 1) },
+    by_mean(way("none, each step, by mean power", CapHandlingMode::None, CapForecast::Driver, 1)),
+    by_mean(way("reactive, by mean power", CapHandlingMode::Reactive, CapForecast::Driver, 1)),
+    by_mean(way("proactive, by mean power", CapHandlingMode::Proactive, CapForecast::Driver, 1)),
 ];
 pub(super) const REACTIVE: usize = 2;
 pub(super) const PROACTIVE: usize = 3;
@@ -56,7 +61,11 @@ const fn way(
     forecast: CapForecast,
     slice_steps: u32,
 ) -> Way {
-    Way { name, policy: APPROACHES[COMBINATION], mode, forecast, slice_steps }
+    Way { name, policy: APPROACHES[COMBINATION], mode, forecast, slice_steps, figure: PowerFigure::Max }
+}
+
+const fn by_mean(way: Way) -> Way {
+    Way { figure: PowerFigure::Mean, ..way }
 }
 
 /// What a way gives.
@@ -89,7 +98,7 @@ pub(super) fn run(
     plan.cap_horizon = scale.step * 2;
     in_parallel(threads, WAYS.len(), |index| {
         let way = &WAYS[index];
-        let mut options = policy_options(&loaded, PowerFigure::Max);
+        let mut options = policy_options(&loaded, way.figure);
         options.foresight = Some(Foresight { power_cap: Some(cap.clone()), ..Foresight::default() });
         options.cap_handling = CapHandlingOptions {
             mode: way.mode,

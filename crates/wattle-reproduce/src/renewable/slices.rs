@@ -1,10 +1,9 @@
 //! Inception-V3 over the solar trace in detail: loose and tight caps, and decisions for several hours.
 
 use wattle_core::policies::cap_handling::CapHandlingMode;
-use wattle_core::profile::PowerFigure;
 
 use super::year::play;
-use super::{APPROACHES, BATCHING, COMBINATION, broken, loaded, policy_options};
+use super::{APPROACHES, BATCHING, COMBINATION, FIGURE, broken, loaded, policy_options};
 use crate::ReproduceError;
 use crate::traces::{PowerTrace, STEP, mean};
 
@@ -37,7 +36,7 @@ pub(super) struct Slice {
 /// Runs the network of Fig. 5 on `trace`.
 pub(super) fn run(trace: &PowerTrace) -> Result<Detail, ReproduceError> {
     let loaded = loaded("inception_v3", "epoch", "")?;
-    let options = policy_options(&loaded, PowerFigure::Max);
+    let options = policy_options(&loaded, FIGURE);
     let mut rps = Vec::new();
     for approach in &APPROACHES[..=COMBINATION] {
         let cap = trace.signal(STEP).map_err(broken)?;

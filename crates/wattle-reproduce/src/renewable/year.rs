@@ -9,7 +9,7 @@ use wattle_sim::experiment::in_parallel;
 use wattle_sim::plan::Plan;
 use wattle_sim::request_level::Outcome;
 
-use super::{APPROACHES, MOST_INSTANCES, Scale, broken, loaded, policy_options};
+use super::{APPROACHES, FIGURE, MOST_INSTANCES, Scale, broken, loaded, policy_options};
 use crate::ReproduceError;
 use crate::traces::{MAX_WATTS, PowerTrace, STEP};
 
@@ -20,8 +20,10 @@ pub(super) struct Cell {
     pub(super) rps: f64,
     /// Share of the hours in which no point fitted.
     pub(super) parked_share: f64,
-    /// Energy above the cap.
+    /// Energy above the cap beyond what the idle device draws.
     pub(super) over_cap_joules: f64,
+    /// Power of the idle device in watts.
+    pub(super) idle_watts: f64,
 }
 
 /// By network, trace and approach.
@@ -47,13 +49,17 @@ fn of_trace(
     trace: &PowerTrace,
 ) -> Result<[Cell; APPROACHES.len()], ReproduceError> {
     let mut cells = [Cell::default(); APPROACHES.len()];
+    let idle: f64 = plan.devices.iter().map(|device| device.played.idle_power().get()).sum();
+    let idle_over = |watts: &f64| (idle - watts).max(0.0) * STEP.as_secs_f64();
+    let idle_over: f64 = trace.watts.iter().map(idle_over).sum();
     for (cell, approach) in cells.iter_mut().zip(APPROACHES) {
         let cap = trace.signal(STEP).map_err(broken)?;
         let summary = play(plan, options, approach, cap, trace, 1)?.summary;
         *cell = Cell {
             rps: summary.throughput_rps_mean,
             parked_share: summary.parked_seconds / summary.span_seconds,
-            over_cap_joules: summary.cap_violation_joules,
+            over_cap_joules: summary.cap_violation_joules - idle_over,
+            idle_watts: idle,
         };
     }
     Ok(cells)
@@ -92,7 +98,7 @@ pub(super) struct SinglePoints {
 /// Runs MobileNet-V1 at the device's maximum power.
 pub(super) fn single_points() -> Result<SinglePoints, ReproduceError> {
     let loaded = loaded("mobilenet_v1", "epoch", "")?;
-    let options = policy_options(&loaded, PowerFigure::Max);
+    let options = policy_options(&loaded, FIGURE);
     let rows = loaded.profiles.values().flat_map(|profile| &profile.rows);
     let most_instances = rows.map(|row| row.point.instances).max().unwrap_or(MOST_INSTANCES);
     let mut points = SinglePoints { rps: [0.0; 4], watts: [0.0; 4], most_instances };
