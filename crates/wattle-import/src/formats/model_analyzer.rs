@@ -121,29 +121,52 @@ pub(crate) fn import(
     options: &Options,
     oddities: &mut Oddities,
 ) -> Result<Imported, ImportError> {
-    let mut found = Found::default();
+    let mut imported = Imported::default();
     let mut tables = Vec::new();
     super::each(inputs, oddities, |input, oddities| {
         let text = input.text()?;
         if text.trim_start().starts_with('{') {
-            checkpoint::read(text, Blame(&input.name), &mut found, oddities)
+            // A checkpoint stands for itself: another may be of another device.
+            let mut found = Found::default();
+            checkpoint::read(text, Blame(&input.name), &mut found, oddities)?;
+            imported.profiles.extend(profiles(&found, options, &input.name, oddities)?);
         } else {
             metrics_csv::check(text, Blame(&input.name))?;
             tables.push((text.to_owned(), input.name.clone()));
-            Ok(())
         }
+        Ok(())
     })?;
     // Inference metrics first: the others add to their rows.
     tables.sort_by_key(|(text, _)| !metrics_csv::is_inference(text));
-    for (text, file) in &tables {
-        metrics_csv::read(text, Blame(file), &mut found, oddities)?;
+    if let Some((_, file)) = tables.first() {
+        let mut found = Found::default();
+        for (text, file) in &tables {
+            metrics_csv::read(text, Blame(file), &mut found, oddities)?;
+        }
+        imported.profiles.extend(profiles(&found, options, file, oddities)?);
     }
-    let file = inputs.first().map_or("", |input| input.input.name.as_str());
+    Ok(imported)
+}
+
+/// A profile of each model.
+fn profiles(
+    found: &Found,
+    options: &Options,
+    file: &str,
+    oddities: &mut Oddities,
+) -> Result<Vec<ImportedProfile>, ImportError> {
     let mut models: BTreeMap<&str, Vec<&ModelAnalyzerMeasurement>> = BTreeMap::new();
     for measurement in &found.measurements {
         models.entry(&measurement.model).or_default().push(measurement);
     }
-    let mut imported = Imported::default();
+    if models.is_empty() {
+        return Err(Blame(file).file(
+            "no measurement",
+            "a checkpoint (*.ckpt) or metrics-model-inference.csv with measurements",
+            "give the checkpoint, or the CSV of inference metrics beside that of the GPU",
+        ));
+    }
+    let mut profiles = Vec::new();
     for (model, measurements) in models {
         let taken = at_one_concurrency(&measurements, options.concurrency, file, oddities);
         if taken.is_empty() {
@@ -158,16 +181,9 @@ pub(crate) fn import(
                 "name one with --concurrency",
             ));
         }
-        imported.profiles.push(profile(model, &taken, &found, options, file, oddities));
+        profiles.push(profile(model, &taken, found, options, file, oddities));
     }
-    if imported.profiles.is_empty() {
-        return Err(Blame(file).file(
-            "no measurement",
-            "a checkpoint (*.ckpt) or metrics-model-inference.csv with measurements",
-            "give the checkpoint, or the CSV of inference metrics beside that of the GPU",
-        ));
-    }
-    Ok(imported)
+    Ok(profiles)
 }
 
 /// Of each configuration the measurements at the concurrency asked for, or at its highest up to 64.
@@ -255,16 +271,13 @@ fn profile(
         device: found.device.as_deref(),
         runtime: Some("Triton Inference Server"),
         idle_power_watts: found.server_only_watts,
+        request_overhead_ms,
+        quality: None,
         power_source: "Model Analyzer's gpu_power_usage (DCGM), whole GPU",
         notes,
     }
     .head(options);
-    ImportedProfile {
-        file_stem: slug(model),
-        profile: Profile { head, rows },
-        request_overhead_ms,
-        quality: None,
-    }
+    ImportedProfile { file_stem: slug(model), profile: Profile { head, rows } }
 }
 
 fn row(point: &(u32, u32, Option<String>), one: &ModelAnalyzerMeasurement) -> ProfileRow {

@@ -156,7 +156,15 @@ fn read(path: &Path, format: Format, inputs: &mut Vec<Input>) -> Result<()> {
     }
     // The folders above tell where a file belongs, also where only `.` was given.
     let whole = path.canonicalize().with_context(|| format!("failed to read {}", path.display()))?;
-    read_folder(&whole, inputs, DEEPEST)
+    let before = inputs.len();
+    read_folder(&whole, inputs, DEEPEST)?;
+    if inputs.len() == before {
+        return Err(anyhow!(
+            "{} holds no .txt or .json file, expected the files of {format}",
+            path.display()
+        ));
+    }
+    Ok(())
 }
 
 fn read_folder(folder: &Path, inputs: &mut Vec<Input>, deeper: usize) -> Result<()> {
@@ -196,7 +204,8 @@ fn made(imported: &Imported, out: &Path) -> Vec<Made> {
         Made {
             report: serde_json::json!({
                 "path": path, "kind": "profile", "model": one.profile.head.model, "rows": rows,
-                "request_overhead_ms": one.request_overhead_ms, "quality": one.quality,
+                "request_overhead_ms": one.profile.head.request_overhead_ms,
+                "quality": one.profile.head.quality,
             }),
             said: format!("profile of {}, {rows} rows", one.profile.head.model),
             text: one.profile.to_text(),

@@ -117,8 +117,19 @@ fn print(written: &Written) {
         say(format_args!("{}", written.description.trim()));
     }
     let mut table = Table::new(&[
-        "run", "seed", "answered", "rows/s", "p50 ms", "p99 ms", "W mean", "W max", "J over cap", "parked s",
-        "gCO2e", "quality", "of the best",
+        "run",
+        "seed",
+        "answered",
+        "rows/s",
+        "p50 ms",
+        "p99 ms",
+        "W mean",
+        "W max",
+        "J over cap",
+        "parked s",
+        "gCO2e",
+        "quality",
+        "of the best",
     ]);
     for run in &written.runs {
         let of = &run.summary;

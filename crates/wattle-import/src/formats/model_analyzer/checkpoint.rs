@@ -108,7 +108,13 @@ fn read_run(
             latency_ms_p95: figure("perf_latency_p95"),
             latency_ms_p99: figure("perf_latency_p99"),
             server_queue_ms: figure("perf_server_queue"),
-            server_compute_ms: compute.iter().map(|tag| figure(tag)).sum::<Option<f64>>(),
+            // The file has microseconds: more digits are noise of the sum.
+            server_compute_ms: compute
+                .iter()
+                .map(|tag| figure(tag))
+                .sum::<Option<f64>>()
+                .map(|millis| (millis * 1e3).round() / 1e3)
+                .and_then(amount),
             client_send_recv_ms: figure("perf_client_send_recv"),
             client_response_wait_ms: figure("perf_client_response_wait"),
             gpu_power_watts: gpu("gpu_power_usage").map(|(sum, _)| sum).and_then(amount),
