@@ -58,10 +58,7 @@ impl Scale {
 ///
 /// # Errors
 /// When a file of the user's data can't be used.
-pub fn run(
-    options: &Options,
-    progress: &(dyn Fn(f64) + Sync),
-) -> Result<Reproduction, ReproduceError> {
+pub fn run(options: &Options, progress: &(dyn Fn(f64) + Sync)) -> Result<Reproduction, ReproduceError> {
     run_at(&Scale::FULL, options, progress)
 }
 

@@ -79,10 +79,7 @@ impl Scale {
 ///
 /// # Errors
 /// When a file of the user's data can't be used.
-pub fn run(
-    options: &Options,
-    progress: &(dyn Fn(f64) + Sync),
-) -> Result<Reproduction, ReproduceError> {
+pub fn run(options: &Options, progress: &(dyn Fn(f64) + Sync)) -> Result<Reproduction, ReproduceError> {
     run_at(&Scale::full(), options, progress)
 }
 
@@ -122,10 +119,7 @@ fn run_at(
 }
 
 /// The three traces: the user's where there are any, else generated ones. With notes.
-fn traces(
-    scale: &Scale,
-    options: &Options,
-) -> Result<(Vec<PowerTrace>, Vec<String>), ReproduceError> {
+fn traces(scale: &Scale, options: &Options) -> Result<(Vec<PowerTrace>, Vec<String>), ReproduceError> {
     let (mut traces, mut notes) = (Vec::new(), Vec::new());
     for source in Source::ALL {
         let own = match &options.data {

@@ -36,12 +36,8 @@ pub(super) fn run(scale: &Scale, threads: usize) -> Result<Vec<Recovery>, Reprod
         loaded.plan.points = loaded.plan.span.as_secs() as usize;
         let points = (0u32..).zip(CAPS_WATTS).map(|(step, watts)| (phase * step, watts)).collect();
         let cap = Signal::Trace(Trace::new(points, AfterEnd::Hold).map_err(broken)?);
-        let mut recovery = Recovery {
-            network,
-            before: [0.0; 3],
-            after: [0.0; 3],
-            batch_sizes: [const { Vec::new() }; 3],
-        };
+        let mut recovery =
+            Recovery { network, before: [0.0; 3], after: [0.0; 3], batch_sizes: [const { Vec::new() }; 3] };
         for (index, policy) in POLICIES.iter().enumerate() {
             let profiles = rows_where(&loaded, is_at_top_clock);
             let outcome = play(&loaded.plan, policy, profiles, cap.clone())?;
@@ -49,7 +45,8 @@ pub(super) fn run(scale: &Scale, threads: usize) -> Result<Vec<Recovery>, Reprod
             let mean_in = |phase_index: f64| {
                 let from = scale.cap_seconds * (phase_index + 0.5);
                 let to = scale.cap_seconds * (phase_index + 1.0);
-                let within = outcome.points.iter().filter(|point| point.seconds > from && point.seconds <= to);
+                let within =
+                    outcome.points.iter().filter(|point| point.seconds > from && point.seconds <= to);
                 let rps: Vec<f64> = within.map(|point| point.throughput_rps).collect();
                 crate::traces::mean(&rps)
             };

@@ -145,7 +145,8 @@ pub(super) fn rank_correlation(pairs: &[(f64, f64)]) -> Option<f64> {
     };
     let (a, b) = (ranks(&|pair| pair.0), ranks(&|pair| pair.1));
     let middle = (pairs.len() as f64 - 1.0) / 2.0;
-    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum::<f64>();
+    let product =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum::<f64>();
     let spread = (product(&a, &a) * product(&b, &b)).sqrt();
     (pairs.len() > 2 && spread > 0.0).then(|| product(&a, &b) / spread)
 }

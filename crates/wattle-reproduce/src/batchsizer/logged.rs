@@ -99,7 +99,8 @@ fn compare(steps: &[Step]) -> Result<Agreement, ReproduceError> {
         // No size and power over the cap: ours would go down and has nowhere to go.
         let direction = ours.map_or(std::cmp::Ordering::Less, |size| size.cmp(&step.batch_size));
         agreement.same_direction += u32::from(direction == theirs.cmp(&step.batch_size));
-        agreement.same_size += u32::from(ours.is_some_and(|size| size.abs_diff(theirs) <= 1 && size != step.batch_size));
+        agreement.same_size +=
+            u32::from(ours.is_some_and(|size| size.abs_diff(theirs) <= 1 && size != step.batch_size));
         if went_up {
             let share = question.power / question.cap;
             agreement.highest_up = Some(agreement.highest_up.map_or(share, |most| most.max(share)));
@@ -155,7 +156,11 @@ impl Question {
             step(&mut search, &mut seen, 1.0, 1e6);
         }
         if seen.models[0].setting.batch_size != self.current + 1 {
-            return Err(broken(format!("the search stands at {} rows, not {}", seen.models[0].setting.batch_size, self.current + 1)));
+            return Err(broken(format!(
+                "the search stands at {} rows, not {}",
+                seen.models[0].setting.batch_size,
+                self.current + 1
+            )));
         }
         seen.models[0].limits.max_batch_size = self.high + 1;
         seen.models[0].setting.instances = 1;
@@ -247,7 +252,8 @@ mod tests {
 
     #[test]
     fn our_search_answers_from_the_logged_state() {
-        let ask = |low, high, current, power| Question { low, high, current, power, cap: 150.0 }.ask().unwrap();
+        let ask =
+            |low, high, current, power| Question { low, high, current, power, cap: 150.0 }.ask().unwrap();
         assert_eq!(ask(0, 254, 0, 88.0), Some(128), "the middle of 1 and 255");
         assert_eq!(ask(127, 254, 127, 100.0), Some(192));
         assert_eq!(ask(0, 251, 251, 160.0), Some(126), "down to the middle");
@@ -259,9 +265,9 @@ mod tests {
     fn moves_holds_and_turns_of_the_clock_are_counted_apart() {
         let mut steps = vec![
             row(0.0, 1, 88.0, (0, 254)),
-            row(1.0, 128, 125.0, (0, 254)), // up: ours too
-            row(2.0, 128, 125.0, (0, 254)), // too soon to count as held
-            row(9.0, 128, 125.0, (0, 254)), // held, ours too: 0.83 of the cap
+            row(1.0, 128, 125.0, (0, 254)),    // up: ours too
+            row(2.0, 128, 125.0, (0, 254)),    // too soon to count as held
+            row(9.0, 128, 125.0, (0, 254)),    // held, ours too: 0.83 of the cap
             row(10.0, 192, 125.0, (127, 254)), // up from within our band: ours holds
         ];
         steps.push(Step { core_clock_mhz: 1189.0, ..row(11.0, 192, 100.0, (127, 254)) });

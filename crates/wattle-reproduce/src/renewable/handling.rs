@@ -55,12 +55,7 @@ pub(super) const REACTIVE: usize = 2;
 pub(super) const PROACTIVE: usize = 3;
 pub(super) const ORACLE_WAY: usize = 5;
 
-const fn way(
-    name: &'static str,
-    mode: CapHandlingMode,
-    forecast: CapForecast,
-    slice_steps: u32,
-) -> Way {
+const fn way(name: &'static str, mode: CapHandlingMode, forecast: CapForecast, slice_steps: u32) -> Way {
     Way { name, policy: APPROACHES[COMBINATION], mode, forecast, slice_steps, figure: PowerFigure::Max }
 }
 
@@ -82,11 +77,7 @@ pub(super) struct Handled {
 }
 
 /// Plays the first steps of `trace` in each of [`WAYS`].
-pub(super) fn run(
-    scale: &Scale,
-    trace: &PowerTrace,
-    threads: usize,
-) -> Result<Vec<Handled>, ReproduceError> {
+pub(super) fn run(scale: &Scale, trace: &PowerTrace, threads: usize) -> Result<Vec<Handled>, ReproduceError> {
     let trace = trace.clone().first(scale.steps);
     let loaded = loaded(NETWORK, "request", SPREAD)?;
     let cap = trace.signal(scale.step).map_err(broken)?;

@@ -120,7 +120,10 @@ fn single_points(results: &Results<'_>, rows: &mut Vec<Row>) {
     }
     let figure = "Section 2.2: instances of MobileNet-V1 that fit the memory".to_owned();
     let ours = Some(f64::from(points.most_instances));
-    rows.push(Row { why: WHY_TENANTS.to_owned(), ..row(figure, Some(PUBLISHED_INSTANCES), ours, "instances") });
+    rows.push(Row {
+        why: WHY_TENANTS.to_owned(),
+        ..row(figure, Some(PUBLISHED_INSTANCES), ours, "instances")
+    });
 }
 
 /// Mean over the networks of the gain of Combination over `approach` on a trace, in percent.
@@ -163,7 +166,8 @@ fn gains(results: &Results<'_>, rows: &mut Vec<Row>) {
             cells[COMBINATION].rps / cells[ORACLE].rps
         });
         let least = to_oracle.filter(|ratio| ratio.is_finite()).reduce(f64::min);
-        let figure = format!("{name}: throughput of combination over its oracle's, the least of the networks");
+        let figure =
+            format!("{name}: throughput of combination over its oracle's, the least of the networks");
         rows.push(Row { rests_on: rests_on.clone(), ..row(figure, None, least, "ratio") });
         let cells = || results.year.iter().flat_map(|network| &network[index]);
         let over: f64 = cells().map(|cell| cell.over_cap_joules).sum();
@@ -189,9 +193,7 @@ fn gains(results: &Results<'_>, rows: &mut Vec<Row>) {
 
 fn detail(results: &Results<'_>, rows: &mut Vec<Row>) {
     let rests_on = format!("{PROFILES}; {}", results.traces[1].rests_on);
-    for (quarter, ours) in
-        [("lowest", results.detail.gain_tight), ("highest", results.detail.gain_loose)]
-    {
+    for (quarter, ours) in [("lowest", results.detail.gain_tight), ("highest", results.detail.gain_loose)] {
         let figure = format!(
             "Fig. 5, Inception-V3, solar: gain of combination over batching in the quarter of {quarter} caps"
         );
@@ -239,5 +241,9 @@ fn handled(results: &Results<'_>, rows: &mut Vec<Row>) {
     add("Cap handling, proactive against reactive: energy above the cap saved".to_owned(), saved, "%");
     let lost = (1.0 - proactive.rps / reactive.rps) * 100.0;
     add("Cap handling, proactive against reactive: throughput lost".to_owned(), lost, "%");
-    add("Cap handling, reactive: throughput over the oracle's".to_owned(), reactive.rps / oracle.rps, "ratio");
+    add(
+        "Cap handling, reactive: throughput over the oracle's".to_owned(),
+        reactive.rps / oracle.rps,
+        "ratio",
+    );
 }

@@ -90,8 +90,7 @@ fn solar(rng: &mut Xoshiro256PlusPlus) -> Vec<f64> {
         let day = (hour / 24) as f64 + 1.0;
         let declination = (-23.44_f64).to_radians() * (TAU * (day + 10.0) / 365.0).cos();
         let turned = PI / 12.0 * ((hour % 24) as f64 + 0.5 - 12.0);
-        let height =
-            latitude.sin() * declination.sin() + latitude.cos() * declination.cos() * turned.cos();
+        let height = latitude.sin() * declination.sin() + latitude.cos() * declination.cos() * turned.cos();
         // Clearness between nothing and all, three quarters at most times.
         let clearness = 1.0 / (1.0 + (-(1.1 + 0.8 * weather.next(rng) + 0.4 * clouds.next(rng))).exp());
         (height > 0.0).then_some(height * clearness)
