@@ -13,9 +13,8 @@ const PUBLISHED_GAINS: [(usize, f64); 2] = [(5, -8.0), (19, 29.0)];
 const PROFILES: &str = "analytic profiles of a Tesla P40, request level, saturated";
 const WHY: &str = "profiles are modelled from datasheets and know no dataset. In the model a small batch at the top \
                    clock already draws much of the board's power, so that a tight cap leaves sizes of 1 or 2, \
-                   while a lower clock saves power at little cost; on the paper's server the host prepares \
-                   the images, which the model has no part for: the device waits between batches, and \
-                   neither knob moves the throughput as far";
+                   while a lower clock saves power at little cost; on the paper's server the device waits while a batch is \
+                   prepared (its Fig. 2), which the model has no part for";
 
 /// What a reader has to know.
 pub(super) fn notes() -> Vec<String> {
