@@ -101,6 +101,18 @@ pub fn summary_json(runs: &[Outcome]) -> Result<String, serde_json::Error> {
     pretty(&Summaries { runs: runs.iter().map(|run| &run.summary).collect() })
 }
 
+/// Checks that [`write`] would not refuse `folder`, so that it can be told before anything runs.
+///
+/// # Errors
+/// When the folder isn't empty and is not to be overwritten.
+pub fn check(folder: &Path, overwrite: bool) -> Result<(), RunFolderError> {
+    let holds_something = fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if holds_something && !overwrite {
+        return Err(RunFolderError::NotEmpty { folder: folder.to_owned() });
+    }
+    Ok(())
+}
+
 /// Writes `written` into `folder`: first all of it beside the folder, then by renaming, so that a failure
 /// leaves no half of it.
 ///

@@ -111,14 +111,18 @@ impl Scale {
             return name.map_or_else(String::new, |name| shortened(name, NAME));
         }
         let decimals = (2.0 - (self.high - self.low).log10().floor()).clamp(0.0, 12.0) as usize;
-        format!("{}{}", trimmed(scaled, decimals), self.suffix)
+        self.suffixed(trimmed(scaled, decimals))
+    }
+
+    fn suffixed(&self, digits: String) -> String {
+        if digits == "0" { digits } else { digits + &self.suffix }
     }
 
     /// `value` with its suffix, to four digits or so.
     pub(super) fn told(&self, value: f64) -> String {
         let scaled = value / self.factor;
         let decimals = (3.0 - scaled.abs().max(1e-3).log10().floor()).clamp(0.0, 6.0) as usize;
-        format!("{}{}", trimmed(scaled, decimals), self.suffix)
+        self.suffixed(trimmed(scaled, decimals))
     }
 }
 
@@ -171,7 +175,7 @@ mod tests {
     fn a_tick_is_written_with_the_digits_that_its_range_needs() {
         assert_eq!(ticks(&[0.0, 250.0], &[0.0, 50.0, 200.0]), ["0", "50", "200"]);
         assert_eq!(ticks(&[0.0, 0.5], &[0.25]), ["0.25"]);
-        assert_eq!(ticks(&[0.0, 3_000_000.0], &[1_500_000.0]), ["1.5M"]);
+        assert_eq!(ticks(&[0.0, 3_000_000.0], &[0.0, 1_500_000.0]), ["0", "1.5M"]);
         assert_eq!(ticks(&[1e30, 2e30], &[1e30]), ["1e30"]);
     }
 

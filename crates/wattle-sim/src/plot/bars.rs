@@ -73,8 +73,8 @@ impl Bars {
             .collect();
         let shown = if legend.len() > 1 { legend.as_slice() } else { &[] };
         let rows: i32 = self.groups.iter().map(|group| group.bars.len().max(1) as i32 * BAR + GAP).sum();
-        let legend_rows = 1 + shown.len() as i32 / 2;
-        let size = Size { width: self.width, height: (rows + 30 + 18 * legend_rows).max(0) as u32 };
+        let legend_rows = (shown.len() as i32 + 1) / 2;
+        let size = Size { width: self.width, height: (rows + 28 + 17 * legend_rows).max(0) as u32 };
         draw(size, |root| {
             let top = head(root, &self.title, &self.axis.title(), shown)?;
             let (_, body) = root.split_vertically(top);

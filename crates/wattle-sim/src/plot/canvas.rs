@@ -168,7 +168,7 @@ pub(super) fn head(
 
 /// The SVG of what `fill` draws on an area of `size`, which is at least large enough for a frame.
 pub(super) fn draw(size: Size, fill: impl FnOnce(&Area<'_>) -> Result<(), DrawError>) -> String {
-    let size = (size.width.clamp(160, 4000), size.height.clamp(120, 20_000));
+    let size = (size.width.clamp(160, 4000), size.height.clamp(50, 20_000));
     let mut text = String::new();
     let drawn = {
         let root = SVGBackend::with_string(&mut text, size).into_drawing_area();

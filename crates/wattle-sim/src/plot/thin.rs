@@ -32,7 +32,7 @@ fn keep(stretch: &[(f64, Option<f64>)], kept: &mut Vec<(f64, Option<f64>)>) {
         known().next(),
         known().min_by(|a, b| a.1.total_cmp(&b.1)),
         known().max_by(|a, b| a.1.total_cmp(&b.1)),
-        known().last(),
+        known().next_back(),
     ]
     .into_iter()
     .flatten()

@@ -10,8 +10,8 @@ use crate::scenario::Loaded;
 
 const SCENARIO: &str = r#"
 name = "Two networks under a cap that falls & rises"
-description = "A cap of 250 W that falls to 110 W for 20 s, with two vision networks on one <P40>."
-span_seconds = 60.0
+description = "A cap of 250 W that falls to 110 W for 8 s, with two vision networks on one <P40>."
+span_seconds = 24.0
 points = 240
 
 [[devices]]
@@ -19,11 +19,11 @@ name = "gpu"
 spec = "nvidia-p40"
 
 [power_cap]
-steps = [[0.0, 250.0], [20.0, 110.0], [40.0, 180.0]]
+steps = [[0.0, 250.0], [8.0, 110.0], [16.0, 180.0]]
 after_end = "hold"
 
 [carbon_intensity]
-steps = [[0.0, 320.0], [30.0, 410.0]]
+steps = [[0.0, 320.0], [12.0, 410.0]]
 after_end = "hold"
 
 [[models]]

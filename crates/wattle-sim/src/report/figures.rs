@@ -68,13 +68,20 @@ pub(super) fn name(run: &Summary) -> String {
 /// The runs side by side.
 pub(super) fn side_by_side(runs: &[&Summary]) -> Table {
     let has_oracle = runs.iter().any(|run| run.oracle.is_some());
-    let mut headers = vec!["run".to_owned(), "policy".into()];
+    let has_labels = runs.iter().any(|run| run.label != run.policy);
+    let mut headers = vec!["run".to_owned()];
+    if has_labels {
+        headers.push("policy".into());
+    }
     headers.extend(figures(runs).map(|figure| figure.header.to_owned()));
     if has_oracle {
         headers.push("over the best possible".into());
     }
     let row = |run: &&Summary| {
-        let mut cells = vec![Cell::Text(name(run)), Cell::Text(run.policy.clone())];
+        let mut cells = vec![Cell::Text(name(run))];
+        if has_labels {
+            cells.push(Cell::Text(run.policy.clone()));
+        }
         cells.extend(figures(runs).map(|figure| {
             let known = (figure.of)(run).filter(|value| value.is_finite());
             Cell::number(known.map(figure.show))
@@ -103,7 +110,7 @@ pub(super) fn differences(runs: &[&Summary]) -> Option<Table> {
     let row = |run: &&Summary| {
         let cells = figures(runs).map(|figure| match ((figure.of)(first), (figure.of)(run)) {
             (Some(base), Some(value)) if base == 0.0 && value == 0.0 => Cell::Number("both 0".into()),
-            (Some(base), Some(_)) if base == 0.0 => Cell::Number("from 0".into()),
+            (Some(0.0), Some(_)) => Cell::Number("from 0".into()),
             (Some(base), Some(value)) => Cell::number(super::number::change(base, value)),
             _ => Cell::Unknown,
         });
