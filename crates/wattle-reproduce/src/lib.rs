@@ -3,6 +3,9 @@
 //! Nothing here is fitted to a published result. Every figure of ours says what it rests on, and every
 //! difference that we can explain is explained.
 
+pub mod carbon_adaptive;
+pub mod cofris;
+mod files;
 pub mod row;
 
 use std::path::PathBuf;
