@@ -22,7 +22,7 @@ use std::fmt::Display;
 use std::sync::Mutex;
 
 use wattle_core::gating::Gating;
-use wattle_core::policies::least_power_table::Arrivals;
+use wattle_core::policies::least_power_table::{Arrivals, LeastPowerOptions};
 use wattle_sim::experiment::in_parallel;
 
 use crate::{Options, Reproduction, ReproduceError};
@@ -102,7 +102,8 @@ fn run_at(
 fn cases() -> Vec<Case> {
     let mut cases = vec![baseline()];
     cases.extend(FACTORS.iter().flat_map(|factor| POLICIES.map(|policy| Case::of(policy, *factor))));
-    cases.extend([oracle(), without_gating(), with_batches()]);
+    cases.extend(FACTORS.iter().flat_map(|factor| POLICIES.map(|policy| carefully(policy, *factor))));
+    cases.extend([oracle(), without_gating(), with_batches(), with_batches_and_deep_idle()]);
     cases.extend(["fixed"].into_iter().chain(POLICIES).map(with_poisson));
     cases.extend(["fixed"].into_iter().chain(POLICIES).map(with_deep_idle));
     cases
@@ -127,9 +128,19 @@ fn with_batches() -> Case {
     Case { batch_size_free: true, ..Case::of("cofris-cu", USUAL) }
 }
 
+fn with_batches_and_deep_idle() -> Case {
+    Case { batch_size_free: true, ..with_deep_idle("cofris-cu") }
+}
+
+/// Wattle's own defaults: the load looked up is the highest of the last intervals.
+fn carefully(policy: &'static str, factor: f64) -> Case {
+    let peak_of_intervals = LeastPowerOptions::default().peak_of_intervals;
+    Case { peak_of_intervals, ..Case::of(policy, factor) }
+}
+
 /// Requests come independently of each other.
 fn with_poisson(policy: &'static str) -> Case {
-    Case { arrivals: Arrivals::Poisson, ..Case::of(policy, USUAL) }
+    Case { arrivals: Arrivals::Poisson, ..carefully(policy, USUAL) }
 }
 
 /// The device falls to idle power between two requests.

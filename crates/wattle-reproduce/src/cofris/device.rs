@@ -45,16 +45,6 @@ pub(super) struct Clocked {
     pub(super) by_unit: f64,
 }
 
-impl Clocked {
-    pub(super) const fn with(self, gating: Gating) -> f64 {
-        match gating {
-            Gating::None => self.ungated,
-            Gating::ShaderEngine => self.by_engine,
-            Gating::ComputeUnit => self.by_unit,
-        }
-    }
-}
-
 impl Board {
     /// The MI50 with `units` to choose from; all of them if empty.
     pub(super) fn new(units: &[u32]) -> Result<Self, ReproduceError> {

@@ -46,10 +46,13 @@ pub(super) struct Case {
     pub(super) arrivals: Arrivals,
     pub(super) between: Between,
     pub(super) batch_size_free: bool,
+    /// The load looked up is the highest of so many half seconds; 1 in the paper.
+    pub(super) peak_of_intervals: u32,
 }
 
 impl Case {
-    /// The paper's setting: requests at even distances, a device that stays clocked, batch 1.
+    /// The paper's setting: requests at even distances, a device that stays clocked, batch 1, the last half
+    /// second looked up.
     pub(super) fn of(policy: &'static str, factor: f64) -> Self {
         Self {
             policy,
@@ -58,6 +61,7 @@ impl Case {
             arrivals: Arrivals::Even,
             between: Between::Clocked,
             batch_size_free: false,
+            peak_of_intervals: 1,
         }
     }
 
@@ -70,10 +74,7 @@ impl Case {
                 Between::Clocked => PowerAtLoad::Saturation,
                 Between::Idle => PowerAtLoad::Utilisation,
             },
-            peak_of_intervals: match self.arrivals {
-                Arrivals::Even => 1, // as in the paper
-                Arrivals::Poisson => LeastPowerOptions::default().peak_of_intervals,
-            },
+            peak_of_intervals: self.peak_of_intervals,
             interval_seconds: POLL.as_secs_f64(),
             ..LeastPowerOptions::default()
         }

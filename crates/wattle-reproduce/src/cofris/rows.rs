@@ -2,13 +2,14 @@
 
 use wattle_core::gating::Gating;
 use wattle_core::policies::gating_of;
+use wattle_core::policies::least_power_table::Arrivals;
 use wattle_core::provenance::Basis;
 
 use super::replay::{Case, Replayed, Workload};
 use super::trace::LoadTrace;
 use super::{
-    FACTORS, POLICIES, USUAL, baseline, broken, oracle, with_batches, with_deep_idle, with_poisson,
-    without_gating,
+    FACTORS, POLICIES, USUAL, baseline, broken, carefully, oracle, with_batches, with_batches_and_deep_idle,
+    with_deep_idle, with_poisson, without_gating,
 };
 use crate::{Reproduction, ReproduceError, Row};
 
@@ -53,8 +54,9 @@ impl WorkloadResults {
     /// Mean power of `case` over the baseline's, with `gating` on the device.
     fn relative_power(&self, case: &Case, gating: Gating) -> Result<f64, ReproduceError> {
         let baseline = Case { policy: "fixed", gating: Gating::None, batch_size_free: false, ..*case };
-        // The baseline doesn't look at the objective.
-        let baseline = Case { factor: USUAL, ..baseline };
+        // The baseline looks neither at the objective nor at the load.
+        let peak_of_intervals = if case.arrivals == Arrivals::Even { 1 } else { case.peak_of_intervals };
+        let baseline = Case { factor: USUAL, peak_of_intervals, ..baseline };
         Ok(self.of(case)?.watts(gating) / self.of(&baseline)?.watts(Gating::None))
     }
 }
@@ -257,32 +259,62 @@ fn objectives(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceEr
             );
         }
     }
-    let mut within = Vec::new();
-    for factor in FACTORS {
-        for policy in POLICIES {
-            let case = Case::of(policy, factor);
-            within.extend(results.each(|workload| {
-                let replayed = workload.of(&case)?;
-                Ok(f64::from(u8::from(replayed.p95_ms <= replayed.slo_ms * 1.001 && replayed.lost == 0)))
-            })?);
-        }
-    }
+    let late = |case: &Case| -> Result<f64, ReproduceError> {
+        let late = results.each(|workload| Ok(workload.of(case)?.late_percent))?;
+        Ok(late.into_iter().fold(0.0, f64::max))
+    };
+    let why = "a rise of the load is seen up to three quarters of a second late, and the load here rises in steps; \
+               the paper's trace may be smoother";
     rows.add(
         "Fig. 11: runs whose 95th percentile is within the objective",
         Some(100.0),
-        mean(&within) * 100.0,
+        within_percent(results, Case::of)?,
         "%",
-        "",
+        why,
     );
-    let late = results.each(|workload| Ok(workload.of(&Case::of("cofris-cu", USUAL))?.late_percent))?;
+    let usual = Case::of("cofris-cu", USUAL);
+    rows.add("requests later than 2x, CoFRIS-CU, worst workload", None, late(&usual)?, "%", why);
+    let why = "Wattle's default: the load looked up is the highest of the last two seconds";
+    let careful = carefully("cofris-cu", USUAL);
     rows.add(
-        "requests later than 2x under CoFRIS-CU, worst workload",
+        "highest of two seconds looked up: runs whose 95th percentile is within the objective",
         None,
-        late.into_iter().fold(0.0, f64::max),
+        within_percent(results, carefully)?,
         "%",
-        "requests that come in the half second before a rise of the load is seen",
+        why,
+    );
+    rows.add(
+        "highest of two seconds looked up: requests later than 2x, CoFRIS-CU, worst workload",
+        None,
+        late(&careful)?,
+        "%",
+        why,
+    );
+    rows.add(
+        "highest of two seconds looked up: power saved by CoFRIS-CU over the baseline, mean",
+        None,
+        saved_percent(results.mean_power(&careful, Gating::ComputeUnit)?, 1.0),
+        "%",
+        why,
     );
     Ok(())
+}
+
+/// Share of runs, over workloads, policies and objectives, whose 95th percentile keeps the objective.
+fn within_percent(
+    results: &Results<'_>,
+    case: impl Fn(&'static str, f64) -> Case,
+) -> Result<f64, ReproduceError> {
+    let mut within = Vec::new();
+    for (factor, policy) in FACTORS.iter().flat_map(|factor| POLICIES.map(|policy| (*factor, policy))) {
+        within.extend(results.each(|workload| {
+            let replayed = workload.of(&case(policy, factor))?;
+            // Percentiles are told to within 0.1 %.
+            let is_within = replayed.p95_ms <= replayed.slo_ms * 1.001 && replayed.lost == 0;
+            Ok(if is_within { 100.0 } else { 0.0 })
+        })?);
+    }
+    Ok(mean(&within))
 }
 
 /// Section III-A.
@@ -342,6 +374,16 @@ fn beyond(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceError>
         saved_percent(results.mean_power(&with_batches(), unit)?, cofris),
         "%",
         "an extension: the paper names it as future work",
+    );
+    rows.add(
+        "idle between requests: power saved by a free batch size over CoFRIS-CU",
+        None,
+        saved_percent(
+            results.mean_power(&with_batches_and_deep_idle(), unit)?,
+            results.mean_power(&with_deep_idle("cofris-cu"), unit)?,
+        ),
+        "%",
+        "an extension; the table takes power at the load, not when saturated",
     );
     let late = |case: &Case| -> Result<f64, ReproduceError> {
         let late = results.each(|workload| Ok(workload.of(case)?.late_percent))?;
