@@ -17,15 +17,23 @@ use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::time::Timestamp;
 use wattle_core::units::Watts;
 
-const MODELS: usize = 10;
 const DECISIONS: u32 = 100_000;
 const TICK: Duration = Duration::from_millis(100);
 
+/// Policy, models, and batch sizes by instances profiled of each.
+const CASES: [(&str, usize, (u32, u32)); 4] = [
+    ("batch-sizer", 10, (25, 4)),
+    ("combination", 10, (25, 4)),
+    ("combination", 1, (125, 4)),
+    ("combination", 1, (500, 4)),
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
-    for name in ["batch-sizer", "combination"] {
-        let options = PolicyOptions { profiles: profiles()?, ..PolicyOptions::default() };
+    for (name, models, (sizes, instances)) in CASES {
+        let options =
+            PolicyOptions { profiles: profiles(models, sizes, instances)?, ..PolicyOptions::default() };
         let mut policy = policies::build(name, &options)?;
-        let mut seen = observation();
+        let mut seen = observation(models);
         let start = Instant::now();
         for step in 0..DECISIONS {
             seen.now = Timestamp::from_duration(TICK * (step + 1));
@@ -43,7 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             black_box(decision);
         }
         let nanos = start.elapsed().as_nanos() / u128::from(DECISIONS);
-        println!("{name}: {nanos} ns per decision for {MODELS} models with 100 profiled points each");
+        let points = sizes * instances;
+        println!("{name}: {nanos} ns per decision, models: {models}, profiled points of each: {points}");
     }
     Ok(())
 }
@@ -52,15 +61,19 @@ fn model_name(index: usize) -> ModelName {
     format!("model-{index}").into()
 }
 
-/// 100 points for each model: 25 batch sizes by 4 instance counts.
-fn profiles() -> Result<BTreeMap<ModelName, Profile>, Box<dyn Error>> {
+/// For each model, so many batch sizes by so many instance counts.
+fn profiles(
+    models: usize,
+    batch_sizes: u32,
+    most_instances: u32,
+) -> Result<BTreeMap<ModelName, Profile>, Box<dyn Error>> {
     let mut text = String::from(
         "# wattle_profile = 1\n# model = \"m\"\n# device = \"d\"\n# runtime = \"r\"\n# power_source = \"none\"\n\
          # idle_power_watts = 20\n\
          batch_size,instances,throughput_rps,power_watts_max,basis,power_basis,samples\n",
     );
-    for instances in 1..=4 {
-        for batch_size in 1..=25 {
+    for instances in 1..=most_instances {
+        for batch_size in 1..=batch_sizes {
             let work = f64::from(instances * batch_size).sqrt();
             text += &format!(
                 "{batch_size},{instances},{},{},modelled,modelled,0\n",
@@ -70,10 +83,10 @@ fn profiles() -> Result<BTreeMap<ModelName, Profile>, Box<dyn Error>> {
         }
     }
     let profile = Profile::parse(&text, "bench.csv")?;
-    Ok((0..MODELS).map(|index| (model_name(index), profile.clone())).collect())
+    Ok((0..models).map(|index| (model_name(index), profile.clone())).collect())
 }
 
-fn observation() -> Observation {
+fn observation(models: usize) -> Observation {
     let model = |index| ModelObservation {
         name: model_name(index),
         setting: ServingSetting {
@@ -84,7 +97,7 @@ fn observation() -> Observation {
             max_queue_delay: Duration::ZERO,
             max_queue_size: 100,
         },
-        limits: ServingLimits { max_batch_size: 256, max_instances: 8, max_cores_per_instance: 8 },
+        limits: ServingLimits { max_batch_size: 512, max_instances: 8, max_cores_per_instance: 8 },
         queued_rows: 10,
         arrived_rows: 10,
         completed_rows: 10,
@@ -104,7 +117,7 @@ fn observation() -> Observation {
             power_provenance: Provenance::new(Basis::Modelled, "bench"),
             knobs: Vec::new(),
         }],
-        models: (0..MODELS).map(model).collect(),
+        models: (0..models).map(model).collect(),
         families: Vec::new(),
     }
 }

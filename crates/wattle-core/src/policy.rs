@@ -334,6 +334,8 @@ pub enum Reason {
     },
     /// Carbon intensity is unknown: hold.
     NoCarbonIntensity,
+    /// No family serves whose variant could be chosen.
+    NoFamily,
     /// No known variant of the family serves that could be chosen: hold.
     NoVariant {
         /// The family.
@@ -374,6 +376,7 @@ impl Reason {
             Self::VariantByPlan { .. } => "variant_by_plan",
             Self::CarbonIntensityFlat { .. } => "carbon_intensity_flat",
             Self::NoCarbonIntensity => "no_carbon_intensity",
+            Self::NoFamily => "no_family",
             Self::NoVariant { .. } => "no_variant",
         }
     }
@@ -540,6 +543,7 @@ impl fmt::Display for Reason {
                 write!(f, "carbon intensity has been {carbon_intensity} throughout the window: hold")
             }
             Self::NoCarbonIntensity => write!(f, "carbon intensity unknown: hold"),
+            Self::NoFamily => write!(f, "no family to choose a variant of"),
             Self::NoVariant { family } => write!(f, "{family}: no known variant serves: hold"),
         }
     }

@@ -3,27 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
-use std::sync::Arc;
+mod common;
+
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wattle_core::id::ModelName;
-use wattle_core::policies::{PolicyOptions, build};
-use wattle_core::profile::Profile;
 use wattle_core::signal::Signal;
-use wattle_device::cpu::CoreBudget;
-use wattle_device::simulated::SimulatedDevice;
-use wattle_runtime::simulated::SimulatedRuntime;
-use wattle_runtime::tensor::{Datatype, Tensor};
-use wattle_server::clock::Clock;
 use wattle_server::control_loop::{CapOverride, PowerPoint};
-use wattle_server::executor::Submission;
-use wattle_server::serve::{ServeConfig, Server};
+use wattle_server::serve::Server;
 
-const TICK: Duration = Duration::from_millis(50);
+use common::one_row;
 
 /// Power grows with the batch size: 60 W at 1, 200 W at 16; idle 50 W.
 const PROFILE: &str = "\
@@ -41,42 +31,9 @@ batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,power_watts
 16,1,1600,10,200,200,modelled,modelled,1
 ";
 
-/// A server, and the folder of its models, to be held for as long.
+/// A server under a constant cap, and the folder of its models, to be held for as long.
 async fn start(policy: &str, cap_watts: impl Into<Option<f64>>) -> (Server, TempDir) {
-    let clock = Clock::start();
-    let profile = Profile::parse(PROFILE, "a test").unwrap();
-    let profiles = BTreeMap::from([(ModelName::from("digits-xs"), profile)]);
-    let (device, load) = SimulatedDevice::new("simulated".into(), &profiles).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let models = folder.path().to_owned();
-    std::fs::create_dir_all(models.join("digits-xs/1")).unwrap();
-    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits-xs/1/model.onnx");
-    std::fs::copy(bundled, models.join("digits-xs/1/model.onnx")).unwrap();
-    let toml = "[batching]\nmax_batch_size = 16\nbatch_size = 1\n[instances]\ncount = 1\n";
-    std::fs::write(models.join("digits-xs/model.toml"), toml).unwrap();
-    let options = PolicyOptions { profiles, ..PolicyOptions::default() };
-    let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let server = Server::start(ServeConfig {
-        clock,
-        models,
-        host: localhost,
-        http_port: 0,
-        grpc_port: 0,
-        admin_host: localhost,
-        metrics_port: 0,
-        server_name: "wattle".into(),
-        max_request_bytes: 1 << 20,
-        runtime: Arc::new(SimulatedRuntime::new(load, move || clock.now())),
-        budget: CoreBudget::new(2),
-        device: Box::new(device),
-        policy: build(policy, &options).unwrap(),
-        power_cap: cap_watts.into().map(Signal::Constant),
-        carbon_intensity: None,
-        tick: TICK,
-        ledger: None,
-    })
-    .await
-    .unwrap();
+    let (server, folder, _) = common::start(PROFILE, policy, cap_watts.into().map(Signal::Constant)).await;
     (server, folder)
 }
 
@@ -87,15 +44,7 @@ fn saturate(server: &Server) -> tokio::task::JoinHandle<()> {
         let mut waiting = std::collections::VecDeque::new();
         loop {
             while waiting.len() < 64 {
-                let input = Tensor {
-                    name: "image".into(),
-                    datatype: Datatype::Fp32,
-                    shape: vec![1, 1, 8, 8],
-                    data: vec![0; 256].into(),
-                };
-                let submission =
-                    Submission { inputs: vec![input], rows: 1, group: Some(0), priority: 1, deadline: None };
-                waiting.push_back(served.executor.submit(submission).unwrap());
+                waiting.push_back(served.executor.submit(one_row()).unwrap());
             }
             let Some(oldest) = waiting.pop_front() else { return };
             oldest.await.unwrap().unwrap();

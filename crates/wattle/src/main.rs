@@ -5,7 +5,9 @@ mod exit;
 mod logging;
 mod output;
 mod profiles;
+mod progress;
 mod runtimes;
+mod table;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +29,8 @@ struct Cli {
 enum Command {
     Serve(Box<commands::serve::ServeArgs>),
     Demo(commands::demo::DemoArgs),
+    Simulate(commands::simulate::SimulateArgs),
+    Import(Box<commands::import::ImportArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
@@ -35,7 +39,7 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) => "error",
-            Self::Serve(_) | Self::Runtimes(_) => "info",
+            Self::Serve(_) | Self::Simulate(_) | Self::Import(_) | Self::Runtimes(_) => "info",
         }
     }
 }
@@ -48,6 +52,8 @@ fn main() -> std::process::ExitCode {
     exit::code_of(started.and_then(|()| match cli.command {
         Command::Serve(args) => commands::serve::run(*args),
         Command::Demo(args) => commands::demo::run(args),
+        Command::Simulate(args) => commands::simulate::run(args),
+        Command::Import(args) => commands::import::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
 }

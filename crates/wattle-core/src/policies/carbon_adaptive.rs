@@ -169,6 +169,9 @@ impl Policy for CarbonAdaptive {
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
+        if seen.families.is_empty() {
+            return Decision::keep(Reason::NoFamily, self.interval);
+        }
         let known = seen.carbon_intensity.filter(|intensity| intensity.get().is_finite());
         let Some(intensity) = known else {
             return Decision::keep(Reason::NoCarbonIntensity, self.interval);

@@ -2,6 +2,8 @@
 //!
 //! A policy knows the observation, the profile and the units, and never another policy.
 
+#[cfg(test)]
+mod any_input;
 pub mod batch_sizer;
 pub mod best_under_cap;
 mod candidates;

@@ -127,6 +127,9 @@ impl Policy for OracleCarbon {
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
+        if seen.families.is_empty() {
+            return Decision::keep(Reason::NoFamily, ASK_AGAIN_IN);
+        }
         let mut decision = Decision::nothing(ASK_AGAIN_IN);
         for family in &seen.families {
             let plan = self.plans.get(&family.name);

@@ -85,10 +85,7 @@ impl OracleUnderCap {
                     .all(|((name, limits), model)| *name == model.name && *limits == model.limits)
         };
         let models = &self.models;
-        match &mut self.plan {
-            Some(plan) if fits(plan) => {}
-            plan => *plan = Some(Plan::new(models, seen, knobs)),
-        }
+        self.plan.take_if(|plan| !fits(plan));
         self.plan.get_or_insert_with(|| Plan::new(models, seen, knobs))
     }
 

@@ -1,5 +1,7 @@
 //! One file a command.
 
 pub(crate) mod demo;
+pub(crate) mod import;
 pub(crate) mod runtimes;
 pub(crate) mod serve;
+pub(crate) mod simulate;

@@ -8,7 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use wattle_core::policies::{PolicyOptions, build};
+use wattle_core::policies::PolicyConfig;
+use wattle_core::policies::batch_sizer::BatchSizerOptions;
+use wattle_core::policies::best_under_cap::BestUnderCapOptions;
+use wattle_core::policies::cap_handling::CapHandlingOptions;
+use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuPowerSource, CpuRoots};
@@ -72,7 +76,7 @@ pub(crate) struct ServeArgs {
     /// The device that is metered and turned: cpu or simulated (made of the models' profiles) [default: cpu]
     #[arg(long, value_name = "NAME")]
     device: Option<DeviceKind>,
-    /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, multi-tenant, batching or
+    /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, dvfs, multi-tenant, batching or
     /// combination [default: fixed]
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
@@ -153,10 +157,14 @@ struct ServeFile {
     tick_ms: Option<u64>,
     ledger: Option<PathBuf>,
     no_ledger: Option<bool>,
-    /// Options of the policies.
-    batch_sizer: wattle_core::policies::batch_sizer::BatchSizerOptions,
+    /// When the policy is asked, and which cap it is shown.
+    cap_handling: CapHandlingOptions,
+    /// Options of batch-sizer and batch-sizer-printed.
+    batch_sizer: BatchSizerOptions,
+    /// Options of dvfs.
+    dvfs: DvfsOptions,
     /// Options of multi-tenant, batching and combination.
-    best_under_cap: wattle_core::policies::best_under_cap::BestUnderCapOptions,
+    best_under_cap: BestUnderCapOptions,
 }
 
 fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -318,21 +326,24 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let (runtime, why) = runtime_args.choose(simulated)?;
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");
 
-    let policy_name = args.policy.or(file.policy).unwrap_or_else(|| "fixed".into());
-    let needs_profiles = matches!(policy_name.as_str(), "multi-tenant" | "batching" | "combination");
+    let mut policy = PolicyConfig {
+        cap_handling: file.cap_handling,
+        batch_sizer: file.batch_sizer,
+        dvfs: file.dvfs,
+        best_under_cap: file.best_under_cap,
+        ..PolicyConfig::default()
+    };
+    if let Some(name) = args.policy.or(file.policy) {
+        policy.name = name;
+    }
+    let needs_profiles = matches!(policy.name.as_str(), "multi-tenant" | "batching" | "combination");
     if needs_profiles && profiles.is_empty() {
         tracing::warn!(
-            policy = policy_name,
+            policy = policy.name,
             "no model has a profile.csv: this policy will leave every knob alone"
         );
     }
-    let options = PolicyOptions {
-        batch_sizer: file.batch_sizer,
-        best_under_cap: file.best_under_cap,
-        profiles,
-        ..PolicyOptions::default()
-    };
-    let policy = build(&policy_name, &options).context(ConfigError)?;
+    let policy = policy.build(profiles).context(ConfigError)?;
     let power_cap = signal(
         (args.power_cap_watts, args.power_cap_trace),
         (file.power_cap_watts, file.power_cap_trace),

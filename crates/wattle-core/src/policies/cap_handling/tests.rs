@@ -191,8 +191,7 @@ fn noise_is_kept_clear_of_the_cap() {
         let mut plant = plant(99.0);
         plant.noise = vec![1.02, 0.98, 1.01, 0.99];
         plant.run(&mut policy, 200);
-        let last = *caps(&shown).last().unwrap();
-        last
+        *caps(&shown).last().unwrap()
     };
     assert_eq!(over(CapHandlingMode::Reactive), 100.0);
     let shown = over(CapHandlingMode::Proactive);
