@@ -19,7 +19,7 @@ mod tests;
 mod trace;
 
 use std::fmt::Display;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wattle_core::gating::Gating;
 use wattle_core::policies::least_power_table::{Arrivals, LeastPowerOptions};
@@ -79,14 +79,11 @@ fn run_at(
         .iter()
         .map(|network| Workload::new(network, &board, &trace.rates))
         .collect::<Result<_, _>>()?;
-    let done = Mutex::new(0_usize);
+    let done = AtomicUsize::new(0);
     let runs = workloads.len() * cases.len();
     let replays: Vec<Replayed> = in_parallel(options.threads, runs, |index| {
         let replayed = workloads[index / cases.len()].replay(&cases[index % cases.len()])?;
-        if let Ok(mut done) = done.lock() {
-            *done += 1;
-            progress(*done as f64 / runs as f64);
-        }
+        progress((done.fetch_add(1, Ordering::Relaxed) + 1) as f64 / runs as f64);
         Ok::<_, ReproduceError>(replayed)
     })?;
     let each = workloads.iter().zip(replays.chunks(cases.len()));
