@@ -251,7 +251,7 @@ impl<'a> Epochs<'a> {
             }
             (self.served[index], self.batches[index]) = (served, served / batch_rows);
             let work = Activity {
-                core_seconds: busy * f64::from(setting.instances),
+                core_seconds: busy * f64::from(setting.instances) * f64::from(setting.cores_per_instance),
                 rows: served as u64,
                 requests: served as u64,
             };
