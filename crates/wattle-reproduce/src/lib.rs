@@ -4,6 +4,9 @@
 //! difference that we can explain is explained.
 
 pub mod batchsizer;
+pub mod carbon_adaptive;
+pub mod cofris;
+mod files;
 pub mod renewable;
 pub mod row;
 pub mod traces;
