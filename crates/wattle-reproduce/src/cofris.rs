@@ -25,7 +25,7 @@ use wattle_core::gating::Gating;
 use wattle_core::policies::least_power_table::{Arrivals, LeastPowerOptions};
 use wattle_sim::experiment::in_parallel;
 
-use crate::{Options, Reproduction, ReproduceError};
+use crate::{Options, ReproduceError, Reproduction};
 use device::{Board, NETWORKS};
 use replay::{Between, Case, Replayed, Workload};
 use rows::{Results, WorkloadResults};

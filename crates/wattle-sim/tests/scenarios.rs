@@ -63,7 +63,8 @@ fn run(path: &Path) -> BTreeMap<String, Figures> {
         assert_eq!(of.decisions_failed, 0, "{at}");
         let unaccounted = of.checks.energy_unaccounted_joules.abs();
         assert!(unaccounted <= 1e-6 * of.energy_joules.max(1.0), "{at}: {unaccounted} J");
-        if let (Some(there), Some(by_arrivals)) = (of.checks.in_system_mean, of.checks.arrivals_times_latency) {
+        if let (Some(there), Some(by_arrivals)) = (of.checks.in_system_mean, of.checks.arrivals_times_latency)
+        {
             assert!((there - by_arrivals).abs() <= 1e-6 * there.max(1.0), "{at}: {there} and {by_arrivals}");
         }
         all.insert(format!("{} seed {}", of.label, of.seed), figures(of));

@@ -10,7 +10,7 @@ use super::published::{
 };
 use super::replay::{Month, Played, Served};
 use super::{RULES, broken};
-use crate::{Reproduction, ReproduceError, Row};
+use crate::{ReproduceError, Reproduction, Row};
 
 /// All policies over one month.
 pub(super) struct Results {
@@ -79,10 +79,7 @@ impl Maker {
     }
 }
 
-pub(super) fn reproduction(
-    months: &[Month<'_>],
-    played: &[Played],
-) -> Result<Reproduction, ReproduceError> {
+pub(super) fn reproduction(months: &[Month<'_>], played: &[Played]) -> Result<Reproduction, ReproduceError> {
     let mut rows = Maker(Vec::new());
     arithmetic(&mut rows);
     for (month, played) in months.iter().zip(played.chunks(2)) {
@@ -133,7 +130,13 @@ fn arithmetic(rows: &mut Maker) {
     let large = r152 / GRAMS_RESNET152;
     add("carbon emission efficiency of ResNet152", Some(EFFICIENCY_RESNET152), large, "%/g", "");
     add("carbon emission efficiency of the heuristic", Some(EFFICIENCY_HEURISTIC), heuristic, "%/g", "");
-    add("efficiency of the heuristic over ResNet152's", Some(80.0), (heuristic / large - 1.0) * 100.0, "%", "");
+    add(
+        "efficiency of the heuristic over ResNet152's",
+        Some(80.0),
+        (heuristic / large - 1.0) * 100.0,
+        "%",
+        "",
+    );
     add(
         "efficiency of the heuristic over ResNet101's",
         None,

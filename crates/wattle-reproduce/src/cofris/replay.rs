@@ -220,7 +220,12 @@ impl<'a> Workload<'a> {
             devices: vec![device],
             models: vec![model],
             families: Vec::new(),
-            streams: vec![Stream { target: Target::Model(0), source: Source::Saturated, rows: 1, priority: 1 }],
+            streams: vec![Stream {
+                target: Target::Model(0),
+                source: Source::Saturated,
+                rows: 1,
+                priority: 1,
+            }],
             power_cap: None,
             cap_horizon: Duration::ZERO,
             carbon_intensity: None,
@@ -245,7 +250,8 @@ impl<'a> Workload<'a> {
             // A point tells where the knobs stand from then on.
             if let (Some(clock), Some(now)) = (point.core_clock_mhz, point.compute_units) {
                 units = now;
-                clocked = self.board.clocked(clock, now).ok_or_else(|| broken("knobs off the board's grid"))?;
+                clocked =
+                    self.board.clocked(clock, now).ok_or_else(|| broken("knobs off the board's grid"))?;
             }
             from = point.seconds;
         }
@@ -303,7 +309,9 @@ impl Workload<'_> {
         let pairs = by_engine.rows.iter().zip(&by_unit.rows);
         let saved: Vec<f64> = pairs
             .filter(|(row, _)| row.point.core_clock_mhz == full)
-            .filter_map(|(engine, unit)| Some((1.0 - unit.power_watts_mean? / engine.power_watts_mean?) * 100.0))
+            .filter_map(|(engine, unit)| {
+                Some((1.0 - unit.power_watts_mean? / engine.power_watts_mean?) * 100.0)
+            })
             .collect();
         Ok(saved.iter().sum::<f64>() / saved.len() as f64)
     }

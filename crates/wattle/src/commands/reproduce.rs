@@ -52,8 +52,10 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
             None => {
                 let near = nearest(name, NAMES).unwrap_or_default();
                 let known = NAMES.join(", ");
-                return Err(anyhow!("unknown experiment {name:?}, did you mean {near:?}? known: {known}, all"))
-                    .context(ConfigError);
+                return Err(anyhow!(
+                    "unknown experiment {name:?}, did you mean {near:?}? known: {known}, all"
+                ))
+                .context(ConfigError);
             }
         },
     };
@@ -88,13 +90,16 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
 fn rows(all: &[Reproduction]) -> serde_json::Value {
     let of = |done: &Reproduction| {
         let name = done.name.clone();
-        done.rows.iter().map(move |row| {
-            let mut value = serde_json::json!(row);
-            if let Some(object) = value.as_object_mut() {
-                object.insert("experiment".into(), name.clone().into());
-            }
-            value
-        }).collect::<Vec<_>>()
+        done.rows
+            .iter()
+            .map(move |row| {
+                let mut value = serde_json::json!(row);
+                if let Some(object) = value.as_object_mut() {
+                    object.insert("experiment".into(), name.clone().into());
+                }
+                value
+            })
+            .collect::<Vec<_>>()
     };
     serde_json::json!({ "rows": all.iter().flat_map(of).collect::<Vec<_>>() })
 }
