@@ -5,7 +5,6 @@
 //! rule that leads there, and the traces can't be shipped. [`generate`] makes traces of those figures;
 //! [`measured`] makes them of a grid's hourly generation by a stated rule.
 
-pub(crate) mod files;
 pub mod generate;
 pub mod measured;
 #[cfg(test)]

@@ -19,8 +19,7 @@ use wattle_core::units::Watts;
 use wattle_import::{Step, step_log};
 
 use super::broken;
-use crate::ReproduceError;
-use crate::traces::files;
+use crate::{ReproduceError, files};
 
 /// Ends of the names of such logs.
 const LOG: &str = "_BatchDVFS.csv";
@@ -59,10 +58,11 @@ pub(super) struct Agreement {
 /// Compares every log below `folder`; a note where there is none.
 pub(super) fn run(folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Agreement>, ReproduceError> {
     let mut all = Vec::new();
-    for file in files::find_all(folder, &|name| name.ends_with(LOG))? {
-        let text = files::text(&file)?;
-        let log = step_log(&text, &file.display().to_string())
-            .map_err(|error| ReproduceError::Data { file: file.clone(), cause: error.to_string() })?;
+    for file in files::find_all(folder, &|name| name.ends_with(LOG)) {
+        let data = |cause: String| ReproduceError::Data { file: file.clone(), cause };
+        let text = std::fs::read_to_string(&file);
+        let text = text.map_err(|cause| data(format!("failed to read: {cause}")))?;
+        let log = step_log(&text, &file.display().to_string()).map_err(|error| data(error.to_string()))?;
         all.push(Agreement { file, ..compare(&log.steps)? });
     }
     if all.is_empty() {

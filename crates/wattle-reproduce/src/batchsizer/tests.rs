@@ -35,13 +35,28 @@ fn the_printed_search_stays_below_the_recovering_one_once_the_cap_rose() {
 }
 
 #[test]
-fn a_folder_without_logs_is_noted_and_one_that_is_none_is_an_error() {
+fn a_folder_without_logs_is_noted_and_a_log_that_is_none_is_an_error() {
     let mut notes = Vec::new();
-    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    assert_eq!(logged::run(&here, &mut notes).unwrap(), Vec::new());
+    let folder = std::env::temp_dir().join(format!("wattle-no-logs-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("within")).unwrap();
+    assert_eq!(logged::run(&folder, &mut notes).unwrap(), Vec::new());
     assert!(notes[0].contains("_BatchDVFS.csv"), "{notes:?}");
-    let error = logged::run(std::path::Path::new("nowhere"), &mut notes).unwrap_err();
-    assert!(error.to_string().starts_with("nowhere: failed to read"), "{error}");
+    std::fs::write(folder.join("within/a_BatchDVFS.csv"), "no log").unwrap();
+    let error = logged::run(&folder, &mut notes).unwrap_err().to_string();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(error.contains("a_BatchDVFS.csv") && error.contains("expected"), "{error}");
+}
+
+#[test]
+fn logged_decisions_and_ours_mostly_agree_and_the_band_explains_most_of_the_rest() {
+    let Some(folder) = std::env::var_os("WATTLE_DATA") else {
+        println!("passed over: WATTLE_DATA names no folder of published files");
+        return;
+    };
+    for log in logged::run(std::path::Path::new(&folder), &mut Vec::new()).unwrap() {
+        assert!(log.moves >= 20 && log.same_direction * 10 >= log.moves * 7, "{log:?}");
+        assert!(log.moves - log.same_direction - log.up_within_band <= 2, "{log:?}");
+    }
 }
 
 #[test]

@@ -50,6 +50,9 @@ pub(super) fn notes() -> Vec<String> {
              cap may not be exceeded for a moment. One instance leaves the device idle between batches, so \
              that its maximum is far over its mean; several that fill the gaps draw no higher maximum."
         ),
+        "The least hungry point, one instance with batches of one, belongs to every approach: all park for the \
+         same hours."
+            .to_owned(),
         "Table 1's traces are inputs. Ours have its mean and deviation by construction; the order of their \
          hours, and all that is above the second moment, is the generator's."
             .to_owned(),

@@ -6,9 +6,10 @@
 use std::path::Path;
 
 use wattle_core::provenance::Basis;
+use wattle_import::{Format, Gaps, Input, Options, import};
 
-use super::{MAX_WATTS, PowerTrace, Source, files};
-use crate::ReproduceError;
+use super::{MAX_WATTS, PowerTrace, Source};
+use crate::{ReproduceError, files};
 
 /// Hours of a leap year: the first year of a series is taken.
 const HOURS: usize = 8784;
@@ -51,9 +52,8 @@ pub const fn file_of(source: Source) -> &'static str {
 /// # Errors
 /// When a file is there but can't be read.
 pub fn trace(source: Source, folder: &Path, rule: &Rule) -> Result<Option<PowerTrace>, ReproduceError> {
-    let found = files::find_all(folder, &|name| name == file_of(source))?;
-    let Some(path) = found.into_iter().next() else { return Ok(None) };
-    let mut generation = files::generation(&path, source.name())?;
+    let Some(path) = files::find(folder, file_of(source)) else { return Ok(None) };
+    let mut generation = generation(&path, source.name())?;
     generation.truncate(HOURS);
     let watts = capped(&generation, rule);
     if watts.is_empty() {
@@ -69,4 +69,17 @@ pub fn trace(source: Source, folder: &Path, rule: &Rule) -> Result<Option<PowerT
         rule.drop_under_watts,
     );
     Ok(Some(PowerTrace { source, watts, basis: Basis::Measured, rests_on }))
+}
+
+/// Hourly generation of `source` in a file of DACF, in megawatts.
+fn generation(path: &Path, source: &str) -> Result<Vec<f64>, ReproduceError> {
+    let data = |cause: String| ReproduceError::Data { file: path.to_owned(), cause };
+    let bytes = std::fs::read(path).map_err(|cause| data(format!("failed to read: {cause}")))?;
+    let input = Input { name: path.display().to_string(), bytes };
+    let options =
+        Options { source: Some(source.to_owned()), gaps: Some(Gaps::Interpolate), ..Options::default() };
+    let imported = import(Format::Dacf, &[input], &options).map_err(|error| data(error.to_string()))?;
+    let signal = imported.signals.into_iter().next();
+    let signal = signal.ok_or_else(|| data(format!("found no column {source}, expected one")))?;
+    Ok(signal.points.into_iter().map(|(_, megawatts)| megawatts).collect())
 }

@@ -51,3 +51,21 @@ fn the_rule_puts_its_percentile_at_the_maximum_clips_above_and_drops_below_its_f
     assert_eq!(capped(&generation, &plain).len(), 101);
     assert_eq!(capped(&[0.0, 0.0], &Rule::default()), Vec::<f64>::new());
 }
+
+#[test]
+fn measured_generation_comes_close_to_the_published_figures_by_the_rule() {
+    let Some(folder) = std::env::var_os("WATTLE_DATA") else {
+        println!("passed over: WATTLE_DATA names no folder of published files");
+        return;
+    };
+    for source in Source::ALL {
+        let trace = measured::trace(source, std::path::Path::new(&folder), &Rule::default()).unwrap();
+        let (trace, published) = (trace.unwrap(), source.published());
+        let (mean, deviation) =
+            (trace.mean() / published.mean_watts, trace.deviation() / published.deviation_watts);
+        assert!(
+            (0.8..1.25).contains(&mean) && (0.8..1.25).contains(&deviation),
+            "{source:?}: {mean} {deviation}"
+        );
+    }
+}
