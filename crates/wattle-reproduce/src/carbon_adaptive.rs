@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wattle_sim::experiment::in_parallel;
 
-use crate::{Options, Reproduction, ReproduceError};
+use crate::{Options, ReproduceError, Reproduction};
 use replay::{Month, Played};
 use rows::Results;
 use traces::{CarbonTrace, LoadTrace};

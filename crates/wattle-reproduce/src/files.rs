@@ -15,7 +15,8 @@ fn find_within(folder: &Path, name: &str, deep: u32) -> Option<PathBuf> {
     let mut paths: Vec<PathBuf> =
         std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    let here = paths.iter().find(|path| path.file_name().is_some_and(|found| found == name) && path.is_file());
+    let here =
+        paths.iter().find(|path| path.file_name().is_some_and(|found| found == name) && path.is_file());
     here.cloned().or_else(|| {
         let folders = paths.iter().filter(|path| deep > 0 && path.is_dir());
         folders.into_iter().find_map(|path| find_within(path, name, deep - 1))

@@ -58,7 +58,8 @@ impl Served {
         let all = summary.requests_completed.max(1) as f64;
         Ok(Self {
             grams: summary.carbon_grams.ok_or_else(|| broken("a run without carbon"))?,
-            error_percent: (1.0 - summary.quality_mean.ok_or_else(|| broken("answers of no quality"))?) * 100.0,
+            error_percent: (1.0 - summary.quality_mean.ok_or_else(|| broken("answers of no quality"))?)
+                * 100.0,
             shares: RESNETS.each_ref().map(|network| rows(network) as f64 / all),
         })
     }
@@ -119,7 +120,11 @@ impl<'a> Month<'a> {
         let mut options = self.options.clone();
         options.oracle_carbon.quality_floor = Some(1.0 - error_percent / 100.0);
         let oracle = OracleCarbon::new(&options).map_err(broken)?;
-        oracle.plans().get(FAMILY).map(|plan| plan.grams.get()).ok_or_else(|| broken("an oracle without a plan"))
+        oracle
+            .plans()
+            .get(FAMILY)
+            .map(|plan| plan.grams.get())
+            .ok_or_else(|| broken("an oracle without a plan"))
     }
 
     /// Grams and error of the first `seconds` request by request, over those by half hours.

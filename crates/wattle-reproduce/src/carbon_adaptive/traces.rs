@@ -61,13 +61,16 @@ impl CarbonTrace {
         let imported = imported.map_err(|error| wrong(error.to_string()))?;
         let points = imported.signals.into_iter().next().map(|signal| signal.points).unwrap_or_default();
         let points = points.into_iter().map(|(seconds, value)| (Duration::from_secs_f64(seconds), value));
-        let trace = Trace::new(points.collect(), AfterEnd::Unknown).map_err(|error| wrong(error.to_string()))?;
+        let trace =
+            Trace::new(points.collect(), AfterEnd::Unknown).map_err(|error| wrong(error.to_string()))?;
         let start = EPOCH * EPOCHS_A_DAY * DAYS_TO_JUNE;
         let signal = Signal::Trace(trace);
         let at = |epoch| signal.at(Timestamp::from_duration(start + EPOCH * epoch));
         let values: Option<Vec<f64>> = (0..days * EPOCHS_A_DAY).map(at).collect();
         let values = values.ok_or_else(|| {
-            wrong(format!("found no {days} days from day {DAYS_TO_JUNE} on, expected them; give a longer file"))
+            wrong(format!(
+                "found no {days} days from day {DAYS_TO_JUNE} on, expected them; give a longer file"
+            ))
         })?;
         Ok(Self {
             name: region.into(),

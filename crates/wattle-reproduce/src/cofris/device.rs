@@ -64,7 +64,8 @@ impl Board {
         let curve = curve.ok_or_else(|| broken("amd-mi50: active_idle_power_watts is unknown"))?;
         let mut rows = Vec::new();
         for clock in &self.clocks {
-            let power = curve.value.at(*clock).ok_or_else(|| broken("a clock outside the active-idle curve"))?;
+            let power =
+                curve.value.at(*clock).ok_or_else(|| broken("a clock outside the active-idle curve"))?;
             rows.extend(self.units.iter().map(|units| running_nothing(*clock, *units, Watts::new(power))));
         }
         let head = ProfileHead {
@@ -74,6 +75,8 @@ impl Board {
             idle_power_watts: None,
             power_source: "active-idle power of the device's file".into(),
             created: None,
+            request_overhead_ms: None,
+            quality: None,
             notes: None,
         };
         let ungated = Profile { head, rows };

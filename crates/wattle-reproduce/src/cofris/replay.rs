@@ -220,7 +220,12 @@ impl<'a> Workload<'a> {
             devices: vec![device],
             models: vec![model],
             families: Vec::new(),
-            streams: vec![Stream { target: Target::Model(0), source: Source::Saturated, rows: 1, priority: 1 }],
+            streams: vec![Stream {
+                target: Target::Model(0),
+                source: Source::Saturated,
+                rows: 1,
+                priority: 1,
+            }],
             power_cap: None,
             cap_horizon: Duration::ZERO,
             carbon_intensity: None,
@@ -245,7 +250,8 @@ impl<'a> Workload<'a> {
             // A point tells where the knobs stand from then on.
             if let (Some(clock), Some(now)) = (point.core_clock_mhz, point.compute_units) {
                 units = now;
-                clocked = self.board.clocked(clock, now).ok_or_else(|| broken("knobs off the board's grid"))?;
+                clocked =
+                    self.board.clocked(clock, now).ok_or_else(|| broken("knobs off the board's grid"))?;
             }
             from = point.seconds;
         }
@@ -276,6 +282,17 @@ fn objective(profile: &Profile, case: &Case) -> Result<Duration, ReproduceError>
 
 /// What the profile and the table show without a replay.
 impl Workload<'_> {
+    /// The profile at batch 1 with `gating`.
+    pub(super) fn gated(&self, gating: Gating) -> Result<Profile, ReproduceError> {
+        self.board.gated(&self.profile, gating)
+    }
+
+    /// The clocks in MHz and the numbers of units of the board.
+    pub(super) fn axes(&self) -> (Vec<f64>, Vec<f64>) {
+        let clocks = self.board.clocks.iter().map(|clock| clock.get()).collect();
+        (clocks, self.board.units.iter().copied().map(f64::from).collect())
+    }
+
     /// Latency at the lowest clock with all units, in milliseconds.
     pub(super) fn slowest_ms(&self) -> Result<f64, ReproduceError> {
         let (lowest, all) = (self.board.clocks.first().copied(), self.board.units.last().copied());
@@ -297,13 +314,15 @@ impl Workload<'_> {
     /// Power at full clock, gated by engine less gated by unit, in percent of the first: the mean over the
     /// numbers of units.
     pub(super) fn unit_over_engine_percent(&self) -> Result<f64, ReproduceError> {
-        let by_engine = self.board.gated(&self.profile, Gating::ShaderEngine)?;
-        let by_unit = self.board.gated(&self.profile, Gating::ComputeUnit)?;
+        let by_engine = self.gated(Gating::ShaderEngine)?;
+        let by_unit = self.gated(Gating::ComputeUnit)?;
         let full = self.board.clocks.last().copied();
         let pairs = by_engine.rows.iter().zip(&by_unit.rows);
         let saved: Vec<f64> = pairs
             .filter(|(row, _)| row.point.core_clock_mhz == full)
-            .filter_map(|(engine, unit)| Some((1.0 - unit.power_watts_mean? / engine.power_watts_mean?) * 100.0))
+            .filter_map(|(engine, unit)| {
+                Some((1.0 - unit.power_watts_mean? / engine.power_watts_mean?) * 100.0)
+            })
             .collect();
         Ok(saved.iter().sum::<f64>() / saved.len() as f64)
     }

@@ -11,11 +11,11 @@ use super::{
     FACTORS, POLICIES, USUAL, baseline, broken, carefully, oracle, with_batches, with_batches_and_deep_idle,
     with_deep_idle, with_poisson, without_gating,
 };
-use crate::{Reproduction, ReproduceError, Row};
+use crate::{ReproduceError, Reproduction, Row};
 
 /// What one workload came to.
 pub(super) struct WorkloadResults {
-    network: &'static str,
+    pub(super) network: &'static str,
     base_ms: f64,
     replays: Vec<(Case, Replayed)>,
     /// Mean units of the lines of the table that meet the objective below full load: gated by unit, by
@@ -37,10 +37,7 @@ impl WorkloadResults {
             network: workload.network,
             base_ms,
             replays,
-            table_units: [
-                workload.mean_table_units("cofris-cu")?,
-                workload.mean_table_units("cofris-se")?,
-            ],
+            table_units: [workload.mean_table_units("cofris-cu")?, workload.mean_table_units("cofris-se")?],
             slowest_over_base: workload.slowest_ms()? / base_ms,
             unit_over_engine_percent: workload.unit_over_engine_percent()?,
         })
@@ -52,7 +49,7 @@ impl WorkloadResults {
     }
 
     /// Mean power of `case` over the baseline's, with `gating` on the device.
-    fn relative_power(&self, case: &Case, gating: Gating) -> Result<f64, ReproduceError> {
+    pub(super) fn relative_power(&self, case: &Case, gating: Gating) -> Result<f64, ReproduceError> {
         let baseline = Case { policy: "fixed", gating: Gating::None, batch_size_free: false, ..*case };
         // The baseline looks neither at the objective nor at the load.
         let peak_of_intervals = if case.arrivals == Arrivals::Even { 1 } else { case.peak_of_intervals };
@@ -105,7 +102,7 @@ fn saved_percent(ours: f64, other: f64) -> f64 {
 }
 
 /// The paper's name of a policy.
-fn name_in_paper(policy: &str) -> &'static str {
+pub(super) fn name_in_paper(policy: &str) -> &'static str {
     match policy {
         "frequency-scaling" => "FS",
         "resource-scaling-se" => "RS-SE",
@@ -250,7 +247,10 @@ fn objectives(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceEr
             let published = (policy == "frequency-scaling" && factor == USUAL).then_some(1.75);
             let highest = if published.is_some() { " (\"at most 1.75x\" of any policy)" } else { "" };
             rows.add(
-                format!("Fig. 11: 95th percentile over base at {factor}x, {}{highest}", name_in_paper(policy)),
+                format!(
+                    "Fig. 11: 95th percentile over base at {factor}x, {}{highest}",
+                    name_in_paper(policy)
+                ),
                 published,
                 tail,
                 "ratio",
@@ -327,7 +327,8 @@ fn shapes(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceError>
         "workloads",
         "",
     );
-    for (index, published, gating) in [(0, 30.0, "unit (\"just over 30\")"), (1, 45.0, "engine (\"just below 45\")")]
+    for (index, published, gating) in
+        [(0, 30.0, "unit (\"just over 30\")"), (1, 45.0, "engine (\"just below 45\")")]
     {
         let units = results.each(|workload| Ok(workload.table_units[index]))?;
         rows.add(
@@ -389,24 +390,34 @@ fn beyond(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceError>
         let late = results.each(|workload| Ok(workload.of(case)?.late_percent))?;
         Ok(late.into_iter().fold(0.0, f64::max))
     };
-    rows.add("requests later than 2x with a free batch size, worst workload", None, late(&with_batches())?, "%", "");
+    rows.add(
+        "requests later than 2x with a free batch size, worst workload",
+        None,
+        late(&with_batches())?,
+        "%",
+        "",
+    );
     let why = "independent requests wait even at low load, so the base has the wait at 95 % of full load in it, \
                and the load looked up is the highest of two seconds";
     for policy in POLICIES {
         let power = results.mean_power(&with_poisson(policy), gating_of(policy))?;
-        let figure = format!("Poisson arrivals: power saved by {} over the baseline, mean", name_in_paper(policy));
+        let figure =
+            format!("Poisson arrivals: power saved by {} over the baseline, mean", name_in_paper(policy));
         rows.add(figure, None, saved_percent(power, 1.0), "%", why);
     }
     for policy in ["fixed", "cofris-cu"] {
-        let figure = format!("Poisson arrivals: requests later than 2x, {}, worst workload", name_in_paper(policy));
+        let figure =
+            format!("Poisson arrivals: requests later than 2x, {}, worst workload", name_in_paper(policy));
         rows.add(figure, None, late(&with_poisson(policy))?, "%", why);
     }
     let why = "were the board to fall to 15 W between any two requests, a slow clock would save less: the \
                paper's power model has it clocked all the time";
     for policy in POLICIES {
         let power = results.mean_power(&with_deep_idle(policy), gating_of(policy))?;
-        let figure =
-            format!("idle between requests: power saved by {} over the baseline, mean", name_in_paper(policy));
+        let figure = format!(
+            "idle between requests: power saved by {} over the baseline, mean",
+            name_in_paper(policy)
+        );
         rows.add(figure, None, saved_percent(power, 1.0), "%", why);
     }
     Ok(())
@@ -453,6 +464,10 @@ fn notes(results: &Results<'_>) -> Vec<String> {
              of the trace and the base is the latency of one request alone, as in the paper's maps of latency.",
         ),
         text("The table takes the power of a point when saturated, as an offline profile has it."),
-        format!("Load: {}; its mean is {:.3} of the peak.", results.trace.source, results.trace.rates.mean_rps()),
+        format!(
+            "Load: {}; its mean is {:.3} of the peak.",
+            results.trace.source,
+            results.trace.rates.mean_rps()
+        ),
     ]
 }

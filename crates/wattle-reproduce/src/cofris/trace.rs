@@ -81,9 +81,10 @@ impl LoadTrace {
         Self {
             rates: rates.times(1.0 / highest),
             basis: Basis::Assumed,
-            source: "generated load: lognormal with memory, of the variation, correlation and mean over peak \
+            source:
+                "generated load: lognormal with memory, of the variation, correlation and mean over peak \
                      of SWIM's FB-2009 day in bins of 300 s"
-                .into(),
+                    .into(),
         }
     }
 
