@@ -12,6 +12,7 @@
 //! ```
 
 mod device;
+mod plots;
 mod replay;
 mod rows;
 #[cfg(test)]
@@ -86,13 +87,22 @@ fn run_at(
         progress((done.fetch_add(1, Ordering::Relaxed) + 1) as f64 / runs as f64);
         Ok::<_, ReproduceError>(replayed)
     })?;
+    let mut contours = Vec::new();
+    for workload in &workloads {
+        for gating in [Gating::ComputeUnit, Gating::ShaderEngine] {
+            contours.push(plots::contours(workload, gating)?);
+        }
+    }
     let each = workloads.iter().zip(replays.chunks(cases.len()));
     let workloads = each.map(|(workload, replays)| {
         let replays = cases.iter().copied().zip(replays.iter().cloned()).collect();
         WorkloadResults::new(workload, replays)
     });
     let results = Results { workloads: workloads.collect::<Result<_, _>>()?, trace: &trace };
-    rows::reproduction(&results)
+    let mut reproduction = rows::reproduction(&results)?;
+    reproduction.plots = vec![plots::load(&trace), plots::power(&results)?];
+    reproduction.plots.extend(contours);
+    Ok(reproduction)
 }
 
 /// Every replay of one workload.

@@ -2,6 +2,7 @@
 
 use wattle_core::policies::carbon_adaptive::IntensityWindow;
 use wattle_core::provenance::Basis;
+use wattle_sim::plot::{Axis, Bar, Bars, Line, LineKind, LinePlot};
 
 use super::published::{
     EFFICIENCY_HEURISTIC, EFFICIENCY_RESNET152, GRAMS_HEURISTIC, GRAMS_RESNET101, GRAMS_RESNET152,
@@ -9,6 +10,7 @@ use super::published::{
     grams_per_millijoule,
 };
 use super::replay::{Month, Played, Served};
+use super::traces::EPOCH;
 use super::{RULES, broken};
 use crate::{ReproduceError, Reproduction, Row};
 
@@ -81,12 +83,14 @@ impl Maker {
 
 pub(super) fn reproduction(months: &[Month<'_>], played: &[Played]) -> Result<Reproduction, ReproduceError> {
     let mut rows = Maker(Vec::new());
+    let mut grams = Vec::new();
     arithmetic(&mut rows);
     for (month, played) in months.iter().zip(played.chunks(2)) {
         let [Played::Month(results), Played::Day(day)] = played else {
             return Err(broken("jobs out of their order"));
         };
         replayed(&mut rows, month, results, *day);
+        grams.push(grams_of(&month.carbon.name, results));
     }
     let load = months.first().map_or("", |month| month.load.source.as_str());
     Ok(Reproduction {
@@ -106,7 +110,7 @@ pub(super) fn reproduction(months: &[Month<'_>], played: &[Played]) -> Result<Re
                 .into(),
             format!("Load: {load}."),
         ],
-        plots: Vec::new(),
+        plots: months.iter().map(intensity).chain(grams).collect(),
     })
 }
 
@@ -230,4 +234,26 @@ fn replayed(rows: &mut Maker, month: &Month<'_>, results: &Results, day: [f64; 2
     let why = "a check: the first day request by request, over the same by half hours";
     add("grams, request by request over by half hours", None, grams, "ratio", why);
     add("error rate, request by request over by half hours", None, error, "ratio", why);
+}
+
+/// Fig. 1, over the whole month.
+fn intensity(month: &Month<'_>) -> (String, String) {
+    let points = (0u32..).zip(&month.carbon.values);
+    let points = points.map(|(epoch, value)| ((EPOCH * epoch).as_secs_f64(), Some(*value))).collect();
+    let line = Line { name: "carbon intensity".into(), kind: LineKind::Step, points };
+    let plot =
+        LinePlot::over_time("Carbon intensity", Axis::from_zero("carbon intensity", "g/kWh"), vec![line]);
+    (format!("Fig. 1: {}", month.carbon.source), plot.svg())
+}
+
+/// Fig. 3, over the whole month.
+fn grams_of(name: &str, results: &Results) -> (String, String) {
+    let networks = RESNETS.iter().map(|network| network.name).zip(&results.alone);
+    let rules = [("heuristic", &results.adaptive), ("as printed", &results.printed)];
+    let bars = networks.chain(rules).map(|(of, served)| {
+        let name = format!("{of}, {:.2} % errors", served.error_percent);
+        (name, Some(Bar { value: served.grams, spread: None }))
+    });
+    let axis = Axis::from_zero("emissions", "g");
+    (format!("Fig. 3: {name}: emissions by choice"), Bars::of_one(name, axis, bars.collect()).svg())
 }

@@ -282,6 +282,17 @@ fn objective(profile: &Profile, case: &Case) -> Result<Duration, ReproduceError>
 
 /// What the profile and the table show without a replay.
 impl Workload<'_> {
+    /// The profile at batch 1 with `gating`.
+    pub(super) fn gated(&self, gating: Gating) -> Result<Profile, ReproduceError> {
+        self.board.gated(&self.profile, gating)
+    }
+
+    /// The clocks in MHz and the numbers of units of the board.
+    pub(super) fn axes(&self) -> (Vec<f64>, Vec<f64>) {
+        let clocks = self.board.clocks.iter().map(|clock| clock.get()).collect();
+        (clocks, self.board.units.iter().copied().map(f64::from).collect())
+    }
+
     /// Latency at the lowest clock with all units, in milliseconds.
     pub(super) fn slowest_ms(&self) -> Result<f64, ReproduceError> {
         let (lowest, all) = (self.board.clocks.first().copied(), self.board.units.last().copied());
@@ -303,8 +314,8 @@ impl Workload<'_> {
     /// Power at full clock, gated by engine less gated by unit, in percent of the first: the mean over the
     /// numbers of units.
     pub(super) fn unit_over_engine_percent(&self) -> Result<f64, ReproduceError> {
-        let by_engine = self.board.gated(&self.profile, Gating::ShaderEngine)?;
-        let by_unit = self.board.gated(&self.profile, Gating::ComputeUnit)?;
+        let by_engine = self.gated(Gating::ShaderEngine)?;
+        let by_unit = self.gated(Gating::ComputeUnit)?;
         let full = self.board.clocks.last().copied();
         let pairs = by_engine.rows.iter().zip(&by_unit.rows);
         let saved: Vec<f64> = pairs

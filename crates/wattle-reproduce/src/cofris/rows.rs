@@ -15,7 +15,7 @@ use crate::{ReproduceError, Reproduction, Row};
 
 /// What one workload came to.
 pub(super) struct WorkloadResults {
-    network: &'static str,
+    pub(super) network: &'static str,
     base_ms: f64,
     replays: Vec<(Case, Replayed)>,
     /// Mean units of the lines of the table that meet the objective below full load: gated by unit, by
@@ -49,7 +49,7 @@ impl WorkloadResults {
     }
 
     /// Mean power of `case` over the baseline's, with `gating` on the device.
-    fn relative_power(&self, case: &Case, gating: Gating) -> Result<f64, ReproduceError> {
+    pub(super) fn relative_power(&self, case: &Case, gating: Gating) -> Result<f64, ReproduceError> {
         let baseline = Case { policy: "fixed", gating: Gating::None, batch_size_free: false, ..*case };
         // The baseline looks neither at the objective nor at the load.
         let peak_of_intervals = if case.arrivals == Arrivals::Even { 1 } else { case.peak_of_intervals };
@@ -102,7 +102,7 @@ fn saved_percent(ours: f64, other: f64) -> f64 {
 }
 
 /// The paper's name of a policy.
-fn name_in_paper(policy: &str) -> &'static str {
+pub(super) fn name_in_paper(policy: &str) -> &'static str {
     match policy {
         "frequency-scaling" => "FS",
         "resource-scaling-se" => "RS-SE",
@@ -198,7 +198,8 @@ fn gating(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceError>
     }
     let honest = results.mean_power(&without_gating(), Gating::None)?;
     let fs = results.mean_power(&Case::of("frequency-scaling", USUAL), Gating::None)?;
-    let why = "the policy plans with the board as it is, without gating";
+    let why = "the policy plans with the board as it is, without gating; the table compares saturated power, \
+               which doesn't tell that fewer units work for longer";
     rows.add(
         "CoFRIS planned without gating over the baseline, nothing gated, mean",
         None,
@@ -237,28 +238,25 @@ fn objectives(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceEr
             Some(2.0),
             largest,
             "points",
-            "a published bound, not a value; with most of the load far under the peak, capacity binds less \
-             often here than latency",
+            "a published bound, not a value; the model's latency of large networks follows the clock in \
+             proportion, so a tight objective forbids low clocks",
         );
     }
+    let why = "here the time of a request alone is the base and requests come evenly; the paper's base is \
+               measured, wait included";
+    let mut highest: f64 = 0.0;
     for factor in FACTORS {
         for policy in POLICIES {
             let tail = results.tail_over_base(&Case::of(policy, factor))?;
-            let published = (policy == "frequency-scaling" && factor == USUAL).then_some(1.75);
-            let highest = if published.is_some() { " (\"at most 1.75x\" of any policy)" } else { "" };
-            rows.add(
-                format!(
-                    "Fig. 11: 95th percentile over base at {factor}x, {}{highest}",
-                    name_in_paper(policy)
-                ),
-                published,
-                tail,
-                "ratio",
-                "here the time of a request alone is the base and requests come evenly; the paper's base is \
-                 measured, wait included",
-            );
+            highest = highest.max(tail);
+            let figure =
+                format!("Fig. 11: 95th percentile over base at {factor}x, {}", name_in_paper(policy));
+            rows.add(figure, None, tail, "ratio", why);
         }
     }
+    let figure =
+        "Fig. 11: 95th percentile over base, the highest of any policy (\"at most only reaches 1.75x\")";
+    rows.add(figure, Some(1.75), highest, "ratio", why);
     let late = |case: &Case| -> Result<f64, ReproduceError> {
         let late = results.each(|workload| Ok(workload.of(case)?.late_percent))?;
         Ok(late.into_iter().fold(0.0, f64::max))
@@ -374,7 +372,8 @@ fn beyond(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceError>
         None,
         saved_percent(results.mean_power(&with_batches(), unit)?, cofris),
         "%",
-        "an extension: the paper names it as future work",
+        "an extension that the paper names as future work: no help here, as the load that needs larger \
+             batches is rare and they wait",
     );
     rows.add(
         "idle between requests: power saved by a free batch size over CoFRIS-CU",
