@@ -249,6 +249,8 @@ impl<'a> Model<'a> {
             device: self.spec.title.clone(),
             runtime: format!("none: analytic model of wattle {}", env!("CARGO_PKG_VERSION")),
             idle_power_watts: idle,
+            request_overhead_ms: None,
+            quality: None,
             power_source: "analytic model from datasheet figures".to_owned(),
             created: None,
             notes: Some(notes),

@@ -5,7 +5,7 @@
 //! Within a priority the order of arrival is kept; a lower priority number goes first. Knobs are
 //! arguments of each call, so a change takes effect with the next batch and loses nothing.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Timestamp;
@@ -55,18 +55,22 @@ pub enum Next<T> {
     Batch(Vec<Waiting<T>>),
 }
 
+/// Empty levels beyond so many levels are forgotten: clients may make up any number of priorities.
+const KEPT_LEVELS: usize = 4;
+
 /// One model's queue.
 #[derive(Debug)]
 pub struct BatchQueue<T> {
-    /// By priority; never holds an empty level.
-    levels: BTreeMap<u32, VecDeque<Waiting<T>>>,
+    /// By priority, ascending. Some may be empty: a queue that runs empty all the time would else spend
+    /// more on its memory than on its requests.
+    levels: Vec<(u32, VecDeque<Waiting<T>>)>,
     requests: usize,
     rows: u64,
 }
 
 impl<T> Default for BatchQueue<T> {
     fn default() -> Self {
-        Self { levels: BTreeMap::new(), requests: 0, rows: 0 }
+        Self { levels: Vec::new(), requests: 0, rows: 0 }
     }
 }
 
@@ -93,14 +97,21 @@ impl<T> BatchQueue<T> {
         }
         self.requests += 1;
         self.rows += u64::from(request.rows);
-        self.levels.entry(request.priority).or_default().push_back(request);
+        let level = match self.levels.binary_search_by_key(&request.priority, |(priority, _)| *priority) {
+            Ok(level) => level,
+            Err(level) => {
+                self.levels.insert(level, (request.priority, VecDeque::new()));
+                level
+            }
+        };
+        self.levels[level].1.push_back(request);
         Ok(())
     }
 
     /// Takes out every request that `is_dead` tells or whose deadline has passed.
     pub fn take_dead(&mut self, now: Timestamp, is_dead: impl Fn(&T) -> bool) -> Vec<Waiting<T>> {
         let mut dead = Vec::new();
-        for level in self.levels.values_mut() {
+        for (_, level) in &mut self.levels {
             if level.iter().any(|request| request.is_expired(now) || is_dead(&request.payload)) {
                 let (gone, alive): (VecDeque<_>, VecDeque<_>) = std::mem::take(level)
                     .into_iter()
@@ -109,38 +120,70 @@ impl<T> BatchQueue<T> {
                 dead.extend(gone);
             }
         }
-        self.levels.retain(|_, level| !level.is_empty());
-        self.requests -= dead.len();
-        self.rows -= dead.iter().map(|request| u64::from(request.rows)).sum::<u64>();
+        self.taken(&dead);
         dead
+    }
+
+    /// Takes out the requests at the head of each priority whose deadline has passed: where all wait
+    /// equally long, these are all that there are, and the others are not looked at.
+    pub fn take_expired_heads(&mut self, now: Timestamp) -> Vec<Waiting<T>> {
+        let mut dead = Vec::new();
+        for (_, level) in &mut self.levels {
+            while level.front().is_some_and(|request| request.is_expired(now)) {
+                dead.extend(level.pop_front());
+            }
+        }
+        self.taken(&dead);
+        dead
+    }
+
+    /// When the oldest waiting request arrived, whichever priority it has; `None` when nothing waits.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.levels.iter().filter_map(|(_, level)| level.front()).map(|request| request.arrived).min()
     }
 
     /// Whether a free instance would get a batch now; the same answer as [`next`](Self::next) without
     /// taking anything.
     pub fn readiness(&self, now: Timestamp, limits: BatchLimits) -> Next<()> {
-        let Some(first) = self.iter().next() else { return Next::Empty };
+        if self.is_empty() {
+            return Next::Empty;
+        }
         if limits.max_queue_delay.is_zero() || self.is_batch_full(limits.batch_size) {
             return Next::Batch(Vec::new());
         }
-        // The batch waits from its oldest request on, whichever priority that one has.
-        let oldest =
-            self.levels.values().filter_map(|level| level.front()).map(|request| request.arrived).min();
-        let until = oldest.unwrap_or(first.arrived) + limits.max_queue_delay;
+        // The batch waits from its oldest request on.
+        let until = self.oldest().unwrap_or(now) + limits.max_queue_delay;
         if until <= now { Next::Batch(Vec::new()) } else { Next::Wait(until) }
     }
 
     /// The batch a free instance is to run now. Requests whose deadline has passed may be among it.
     pub fn next(&mut self, now: Timestamp, limits: BatchLimits) -> Next<T> {
-        match self.readiness(now, limits) {
+        let mut batch = Vec::new();
+        match self.next_into(now, limits, &mut batch) {
             Next::Empty => Next::Empty,
             Next::Wait(until) => Next::Wait(until),
-            Next::Batch(_) => Next::Batch(self.take_batch(limits.batch_size)),
+            Next::Batch(_) => Next::Batch(batch),
         }
+    }
+
+    /// As [`next`](Self::next), with the requests of the batch put into `batch` in place of what was there.
+    pub fn next_into(
+        &mut self,
+        now: Timestamp,
+        limits: BatchLimits,
+        batch: &mut Vec<Waiting<T>>,
+    ) -> Next<()> {
+        let next = self.readiness(now, limits);
+        batch.clear();
+        if matches!(next, Next::Batch(_)) {
+            self.take_batch(limits.batch_size, batch);
+        }
+        next
     }
 
     /// All waiting requests, in the order they would be taken.
     fn iter(&self) -> impl Iterator<Item = &Waiting<T>> {
-        self.levels.values().flatten()
+        self.levels.iter().flat_map(|(_, level)| level)
     }
 
     /// Whether waiting any longer could not make the next batch larger.
@@ -159,34 +202,31 @@ impl<T> BatchQueue<T> {
         false
     }
 
-    fn take_batch(&mut self, batch_size: u32) -> Vec<Waiting<T>> {
-        let mut batch: Vec<Waiting<T>> = Vec::new();
+    fn take_batch(&mut self, batch_size: u32, batch: &mut Vec<Waiting<T>>) {
         let mut rows: u64 = 0;
-        while let Some(mut entry) = self.levels.first_entry() {
-            let level = entry.get_mut();
-            let Some(request) = level.front() else {
-                entry.remove();
-                continue;
-            };
-            let fits = match batch.first() {
-                None => true,
-                Some(first) => {
+        'levels: for (_, level) in &mut self.levels {
+            while let Some(request) = level.front() {
+                let fits = batch.first().is_none_or(|first| {
                     let same_group = first.group.is_some() && request.group == first.group;
                     same_group && rows + u64::from(request.rows) <= u64::from(batch_size)
+                });
+                if !fits {
+                    break 'levels;
                 }
-            };
-            if !fits {
-                break;
-            }
-            rows += u64::from(request.rows);
-            batch.extend(level.pop_front());
-            if level.is_empty() {
-                entry.remove();
+                rows += u64::from(request.rows);
+                batch.extend(level.pop_front());
             }
         }
-        self.requests -= batch.len();
-        self.rows -= rows;
-        batch
+        self.taken(batch);
+    }
+
+    /// `requests` no longer wait.
+    fn taken(&mut self, requests: &[Waiting<T>]) {
+        self.requests -= requests.len();
+        self.rows -= requests.iter().map(|request| u64::from(request.rows)).sum::<u64>();
+        if self.levels.len() > KEPT_LEVELS {
+            self.levels.retain(|(_, level)| !level.is_empty());
+        }
     }
 }
 
@@ -194,6 +234,7 @@ impl<T> BatchQueue<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     const AT_ONCE: BatchLimits = BatchLimits { batch_size: 4, max_queue_delay: Duration::ZERO };
 
@@ -283,12 +324,27 @@ mod tests {
         assert_eq!((queue.len(), queue.rows()), (1, 1));
     }
 
+    #[test]
+    fn expired_requests_at_the_head_of_each_priority_are_taken_out_and_the_oldest_is_known() {
+        let mut queue = BatchQueue::default();
+        for (priority, arrived, payload) in [(1, 0, 0), (1, 3, 1), (2, 1, 2), (2, 4, 3)] {
+            let deadline = Some(ms(arrived + 5));
+            queue.push(Waiting { deadline, ..request(2, priority, arrived, payload) }, 100).unwrap();
+        }
+        assert_eq!(queue.oldest(), Some(ms(0)));
+        let dead = queue.take_expired_heads(ms(6));
+        assert_eq!(dead.iter().map(|request| request.payload).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!((queue.len(), queue.rows(), queue.oldest()), (2, 4, Some(ms(3))));
+        assert_eq!(queue.take_expired_heads(ms(100)).len(), 2);
+        assert_eq!((queue.is_empty(), queue.oldest()), (true, None));
+    }
+
     proptest! {
         /// Whatever arrives under whatever knobs: every request is either refused, taken once or still
         /// waits; a batch keeps its size and its group; within a priority nothing overtakes.
         #[test]
         fn nothing_is_lost_doubled_or_overtaken(
-            steps in prop::collection::vec((1_u32..6, 1_u32..4, prop::option::of(0_u64..3), 1_u32..9, 0_u64..4, prop::bool::ANY), 1..200),
+            steps in prop::collection::vec((1_u32..6, 1_u32..9, prop::option::of(0_u64..3), 1_u32..9, 0_u64..4, prop::bool::ANY), 1..200),
             max_queue_size in 1_u32..50,
         ) {
             let mut queue = BatchQueue::default();

@@ -47,7 +47,7 @@ pub struct PlayedDevice {
     /// The latest event.
     at: Option<Timestamp>,
     energy: Joules,
-    busy: Duration,
+    busy_nanos: u64,
 }
 
 impl PlayedDevice {
@@ -91,7 +91,7 @@ impl PlayedDevice {
             power: idle,
             at: None,
             energy: Joules::ZERO,
-            busy: Duration::ZERO,
+            busy_nanos: 0,
         })
     }
 
@@ -183,7 +183,7 @@ impl PlayedDevice {
         let instances = instances.max(1);
         let curve = played.curve(cores, instances, self.knobs);
         let plays = played.play_nearest(batch_size, instances, curve);
-        (plays.latency, self.idle + plays.share_above(self.idle) * f64::from(instances))
+        (plays.latency(), self.idle + plays.share_above(self.idle) * f64::from(instances))
     }
 
     /// A batch of `rows` rows of `model` starts at `now` on at most `cores` compute threads, which matter
@@ -205,7 +205,7 @@ impl PlayedDevice {
         let running = self.loads[model].running() + 1;
         let plays = self.models[model].play(rows, running, curve);
         let plays = plays.map_err(|(smallest, largest)| OutsideProfile { smallest, largest })?;
-        Ok((self.start(model, rows, cores, now), plays.latency))
+        Ok((self.start(model, rows, cores, now), plays.latency()))
     }
 
     /// As [`begin`](Self::begin), with a batch outside the profile taken for the nearest in it. The
@@ -224,7 +224,7 @@ impl PlayedDevice {
             Ok(plays) => (plays, false),
             Err(_) => (played.play_nearest(rows, running, curve), true),
         };
-        (self.start(model, rows, cores, now), plays.latency, is_outside)
+        (self.start(model, rows, cores, now), plays.latency(), is_outside)
     }
 
     /// The batch of `token` stopped at `now`, finished or not.
@@ -244,10 +244,11 @@ impl PlayedDevice {
             self.at = Some(now);
             return;
         };
-        let elapsed = now - at;
-        self.energy += self.power * elapsed;
+        // By hand, as a replay does this twice for each batch, and durations are slow.
+        let elapsed = now.as_nanos().saturating_sub(at.as_nanos());
+        self.energy += Joules::new(self.power.get() * (elapsed as f64 / 1e9));
         if self.runs > 0 {
-            self.busy += elapsed;
+            self.busy_nanos += elapsed;
         }
         self.at = Some(at.max(now));
     }
@@ -269,7 +270,7 @@ impl PlayedDevice {
 
     /// Time up to the latest event in which anything ran.
     pub fn busy(&self) -> Duration {
-        self.busy
+        Duration::from_nanos(self.busy_nanos)
     }
 
     fn start(&mut self, model: usize, rows: u32, cores: u32, now: Timestamp) -> RunToken {

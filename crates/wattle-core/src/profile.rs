@@ -41,6 +41,10 @@ pub struct ProfileHead {
     pub runtime: String,
     /// Power of the device with the model loaded and nothing to do, when known.
     pub idle_power_watts: Option<Watts>,
+    /// Mean time a request spends outside queue and instance: network and front end, when known.
+    pub request_overhead_ms: Option<f64>,
+    /// How good the model's answers are, as a share in 0 to 1 (accuracy, say), when known.
+    pub quality: Option<f64>,
     /// Which counter or model the power figures come from.
     pub power_source: String,
     /// When the profile was made, as text.

@@ -45,6 +45,8 @@ fn profile(rows: Vec<ProfileRow>) -> Profile {
         device: "d".into(),
         runtime: "r".into(),
         idle_power_watts: None,
+        request_overhead_ms: None,
+        quality: None,
         power_source: "none".into(),
         created: None,
         notes: None,

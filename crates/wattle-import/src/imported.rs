@@ -29,10 +29,6 @@ pub struct ImportedProfile {
     pub file_stem: String,
     /// The profile.
     pub profile: Profile,
-    /// Mean time of a request outside the queue and the batch, in milliseconds, where it is known.
-    pub request_overhead_ms: Option<f64>,
-    /// Share of right answers, from 0 to 1, where it is known.
-    pub quality: Option<f64>,
 }
 
 /// A quantity over time made of a measured file.
@@ -98,6 +94,8 @@ pub(crate) struct HeadFacts<'a> {
     pub(crate) device: Option<&'a str>,
     pub(crate) runtime: Option<&'a str>,
     pub(crate) idle_power_watts: Option<f64>,
+    pub(crate) request_overhead_ms: Option<f64>,
+    pub(crate) quality: Option<f64>,
     pub(crate) power_source: &'a str,
     pub(crate) notes: String,
 }
@@ -113,6 +111,8 @@ impl HeadFacts<'_> {
             device: or_unknown(&options.device, self.device),
             runtime: or_unknown(&options.runtime, self.runtime),
             idle_power_watts: self.idle_power_watts.and_then(amount).map(wattle_core::units::Watts::new),
+            request_overhead_ms: self.request_overhead_ms,
+            quality: self.quality,
             power_source: self.power_source.to_owned(),
             created: None,
             notes: Some(one_line(&self.notes)),

@@ -233,7 +233,7 @@ fn mlperf_results_become_power_modes_and_variants_with_accuracy() {
     assert_eq!(closed.profiles.len(), 2, "two frameworks");
     for one in &closed.profiles {
         assert_eq!(one.profile.rows.len(), 5, "five power modes");
-        assert!((one.quality.unwrap() - 0.76442).abs() < 1e-9);
+        assert!((one.profile.head.quality.unwrap() - 0.76442).abs() < 1e-9);
         for row in &one.profile.rows {
             let energy = row.power_watts_mean.unwrap().get() / row.throughput_rps.unwrap();
             assert!((row.energy_joules_per_row.unwrap().get() - energy).abs() < 1e-12);
@@ -244,9 +244,11 @@ fn mlperf_results_become_power_modes_and_variants_with_accuracy() {
     let mut inputs = Vec::new();
     walk(&data.join("profiles/mlperf-v1.1/open-krai"), &mut inputs);
     let open = run(Format::MlperfPower, &inputs, &Options::default());
-    assert!(open.profiles.iter().all(|one| one.profile.rows.len() == 1 && one.quality.is_some()));
+    assert!(
+        open.profiles.iter().all(|one| one.profile.rows.len() == 1 && one.profile.head.quality.is_some())
+    );
     let best = open.profiles.iter().find(|one| one.file_stem.starts_with("efficientnet-lite4-non-quantized"));
-    assert!((best.unwrap().quality.unwrap() - 0.80676).abs() < 1e-9);
+    assert!((best.unwrap().profile.head.quality.unwrap() - 0.80676).abs() < 1e-9);
 }
 
 #[test]

@@ -86,7 +86,7 @@ fn a_checkpoint_tells_the_batch_from_the_request() {
 fn a_checkpoint_becomes_a_profile_at_the_highest_concurrency_up_to_64() {
     let imported = import_one(Format::ModelAnalyzer, "0.ckpt", samples::CHECKPOINT).unwrap();
     let one = &imported.profiles[0];
-    assert_eq!(one.request_overhead_ms, Some(1.0));
+    assert_eq!(one.profile.head.request_overhead_ms, Some(1.0));
     assert_eq!(one.profile.head.device, "A GPU");
     assert_eq!(one.profile.head.idle_power_watts.unwrap().get(), 55.0);
     let batched = one.profile.rows.iter().find(|row| row.point.batch_size == 4).unwrap();
@@ -161,7 +161,7 @@ fn mlperf_energy_is_the_middle_of_the_meter_over_the_rate() {
     assert!((row.energy_joules_per_row.unwrap().get() - 2.2).abs() < 1e-12);
     assert_eq!(row.power_watts_max.unwrap().get(), 24.0);
     assert_eq!((row.latency_ms_mean, row.latency_ms_p95), (Some(100.0), Some(110.0)));
-    assert!((one.quality.unwrap() - 0.76442).abs() < 1e-12);
+    assert!((one.profile.head.quality.unwrap() - 0.76442).abs() < 1e-12);
     assert_eq!((one.profile.head.device.as_str(), one.profile.head.runtime.as_str()), ("A board", "F 1"));
 }
 
@@ -175,7 +175,7 @@ fn an_mlperf_copy_in_another_scenario_counts_once() {
     files.push(("results/board.a/net/offline/performance/run_1/spl.txt", samples::SPL));
     let imported = import(Format::MlperfPower, &inputs(&files), &Options::default()).unwrap();
     assert_eq!((imported.profiles.len(), rows(&imported).len()), (1, 1));
-    assert!(imported.profiles[0].quality.is_some(), "the one kept is the one in its own folder");
+    assert!(imported.profiles[0].profile.head.quality.is_some(), "the one kept is the one in its own folder");
     assert_eq!(odd(&imported, "results that are a copy"), 1);
 }
 

@@ -3,7 +3,13 @@
 //! Nothing here is fitted to a published result. Every figure of ours says what it rests on, and every
 //! difference that we can explain is explained.
 
+pub mod batchsizer;
+pub mod carbon_adaptive;
+pub mod cofris;
+mod files;
+pub mod renewable;
 pub mod row;
+pub mod traces;
 
 use std::path::PathBuf;
 

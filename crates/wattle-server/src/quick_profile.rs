@@ -108,6 +108,8 @@ impl QuickProfiler<'_> {
             device: device.description.clone(),
             runtime: self.repository.runtime().describe(),
             idle_power_watts: idle_power,
+            request_overhead_ms: None,
+            quality: None,
             power_source: device.power_provenance.to_string(),
             created: None,
             notes: Some(notes.to_owned()),

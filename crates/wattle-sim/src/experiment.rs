@@ -292,7 +292,10 @@ fn oracle_of(policy: &str, is_capped: bool) -> Option<(&'static str, &'static st
 }
 
 /// The future of a run of `plan` with `seed`. Clients that wait for answers make no load that could be known.
-fn foresight(plan: &Plan, seed: u64) -> Result<Foresight, WorkloadError> {
+///
+/// # Errors
+/// When a file of requests can't be read on.
+pub fn foresight(plan: &Plan, seed: u64) -> Result<Foresight, WorkloadError> {
     let mut foresight = Foresight {
         power_cap: plan.power_cap.clone(),
         carbon_intensity: plan.carbon_intensity.clone(),

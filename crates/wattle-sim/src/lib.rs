@@ -11,8 +11,11 @@ pub mod experiment;
 
 mod knobs;
 pub mod plan;
+pub mod plot;
 pub mod recorder;
+pub mod report;
 pub mod request_level;
+pub mod run_folder;
 pub mod scenario;
 
 pub mod summary;

@@ -80,7 +80,7 @@ pub enum Level {
 pub struct DeviceFile {
     /// Its name.
     pub name: String,
-    /// What is known of it: a device that comes with the program, such as `p40`, or a TOML file.
+    /// What is known of it: a device that comes with the program, such as `nvidia-p40`, or a TOML file.
     pub spec: Option<String>,
     /// What it draws with nothing to do, where that is not to be taken from the profiles.
     pub idle_power_watts: Option<f64>,

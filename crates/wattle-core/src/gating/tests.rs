@@ -37,6 +37,8 @@ fn profile(rows: Vec<ProfileRow>) -> Profile {
         device: "MI50".into(),
         runtime: "test".into(),
         idle_power_watts: None,
+        request_overhead_ms: None,
+        quality: None,
         power_source: "test".into(),
         created: None,
         notes: None,

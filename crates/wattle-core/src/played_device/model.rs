@@ -115,7 +115,7 @@ pub(super) struct CurveIndex(usize);
 /// How one batch plays.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Played {
-    pub(super) latency: Duration,
+    latency_ms: f64,
     /// Power of the whole device with this batch and its siblings, from its profile.
     power: Watts,
     /// By how many batches that power is shared.
@@ -123,6 +123,11 @@ pub(super) struct Played {
 }
 
 impl Played {
+    /// How long the batch takes.
+    pub(super) fn latency(&self) -> Duration {
+        milliseconds(self.latency_ms).unwrap_or(Duration::MAX)
+    }
+
     /// This batch's share of the power above `idle`. Never negative, though rows may be noisy.
     pub(super) fn share_above(&self, idle: Watts) -> Watts {
         (self.power - idle).max(Watts::ZERO) / f64::from(self.sharers)
@@ -275,11 +280,7 @@ impl Curve {
         let index = batch_size.checked_sub(self.smallest_batch)? as usize;
         let (latency_ms, power) = self.figures.get(index).copied().or_else(|| self.drawn(batch_size))?;
         let crowding = (f64::from(running) / f64::from(self.point.instances)).max(1.0);
-        Some(Played {
-            latency: milliseconds(latency_ms * crowding).unwrap_or(Duration::MAX),
-            power,
-            sharers: running.max(self.point.instances),
-        })
+        Some(Played { latency_ms: latency_ms * crowding, power, sharers: running.max(self.point.instances) })
     }
 }
 

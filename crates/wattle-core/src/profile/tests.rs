@@ -191,6 +191,8 @@ proptest! {
             device: texts[1].clone(),
             runtime: texts[2].clone(),
             idle_power_watts: idle.map(Watts::new),
+            request_overhead_ms: None,
+            quality: None,
             power_source: texts[3].clone(),
             created: None,
             notes: Some(texts[4].clone()),

@@ -212,15 +212,12 @@ fn profile(
         device: None,
         runtime: None,
         idle_power_watts,
+        request_overhead_ms: None,
+        quality: None,
         power_source: "the board's own power sensor, as EnerTune read it",
         notes,
     }
     .head(options);
     let file_stem = slug(head.model.as_str());
-    ImportedProfile {
-        file_stem,
-        profile: Profile { head, rows: model.rows.rows },
-        request_overhead_ms: None,
-        quality: None,
-    }
+    ImportedProfile { file_stem, profile: Profile { head, rows: model.rows.rows } }
 }

@@ -271,16 +271,13 @@ fn profile(
         device: found.device.as_deref(),
         runtime: Some("Triton Inference Server"),
         idle_power_watts: found.server_only_watts,
+        request_overhead_ms,
+        quality: None,
         power_source: "Model Analyzer's gpu_power_usage (DCGM), whole GPU",
         notes,
     }
     .head(options);
-    ImportedProfile {
-        file_stem: slug(model),
-        profile: Profile { head, rows },
-        request_overhead_ms,
-        quality: None,
-    }
+    ImportedProfile { file_stem: slug(model), profile: Profile { head, rows } }
 }
 
 fn row(point: &(u32, u32, Option<String>), one: &ModelAnalyzerMeasurement) -> ProfileRow {

@@ -99,6 +99,8 @@ fn profile(
         device: None,
         runtime: None,
         idle_power_watts: None,
+        request_overhead_ms: None,
+        quality: None,
         power_source: "none: power was not measured",
         notes: "From ParvaGPU's profile. One MIG slice with that many MPS processes of the model (instances); \
                 partition 1g to 7g is its size in slices of 7. throughput_rps is the file's, which is of one \
@@ -107,10 +109,5 @@ fn profile(
             .to_owned(),
     }
     .head(options);
-    Ok(ImportedProfile {
-        file_stem: slug(head.model.as_str()),
-        profile: Profile { head, rows: rows.rows },
-        request_overhead_ms: None,
-        quality: None,
-    })
+    Ok(ImportedProfile { file_stem: slug(head.model.as_str()), profile: Profile { head, rows: rows.rows } })
 }

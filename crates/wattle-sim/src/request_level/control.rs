@@ -15,7 +15,8 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Joules, Watts};
 
 use super::Outcome;
-use super::node::{Counts, LATENCY_UNIT_NANOS, Node, latency_histogram, nanos};
+use super::model_state::{Counts, LATENCY_UNIT_NANOS, ModelState, latency_histogram};
+use super::node::{Node, nanos};
 use crate::arrivals::rng;
 use crate::decisions::{DecisionTold, LastTold, tell};
 use crate::knobs::{observation, power_provenance, provenance};
@@ -189,15 +190,9 @@ impl<'a> Control<'a> {
     fn book(&mut self, node: &Node<'_>, now: Timestamp) {
         let activity = |(index, model): (usize, &crate::plan::ModelPlan)| {
             let (before, after) = (&self.counts_at_entry[index], &node.models[index].counts);
-            let running = u128::from(node.models[index].running);
-            // Time of the batches that run: now less when they began.
-            let busy = |counts: &Counts, running: u128, at: Timestamp| {
-                let open = (running * u128::from(at.as_nanos())).saturating_sub(counts.began_nanos);
-                counts.busy_nanos as f64 + open as f64
-            };
-            let seconds = (busy(after, running, now) - before.busy_nanos as f64) / 1e9;
+            let busy = after.busy_core_nanos + open_core_nanos(&node.models[index], now);
             let activity = Activity {
-                core_seconds: seconds.max(0.0),
+                core_seconds: busy.saturating_sub(before.busy_core_nanos) as f64 / 1e9,
                 rows: after.completed_rows - before.completed_rows,
                 requests: after.completed_requests - before.completed_requests,
             };
@@ -210,8 +205,7 @@ impl<'a> Control<'a> {
         for (before, model) in self.counts_at_entry.iter_mut().zip(&node.models) {
             *before = model.counts;
             // The part of running batches that is booked now must not be booked again.
-            let open = u128::from(model.running) * u128::from(now.as_nanos());
-            before.busy_nanos += open.saturating_sub(model.counts.began_nanos) as u64;
+            before.busy_core_nanos += open_core_nanos(model, now);
         }
     }
 
@@ -222,7 +216,7 @@ impl<'a> Control<'a> {
         let mut dispatch = Vec::new();
         let (knobs, plan) = (&mut node.knobs, self.plan);
         self.failed += knobs.apply(plan, &self.seen, &decision, now, &mut |model| dispatch.push(model));
-        dispatch.into_iter().for_each(|model| node.dispatch(model));
+        dispatch.into_iter().for_each(|model| node.turned(model));
         self.turned += u64::from(decision.turns_something());
         self.asking.asked(now, self.cap, decision.ask_again_in);
         self.keep(&decision);
@@ -306,6 +300,7 @@ impl<'a> Control<'a> {
             sum.batches_outside += counts.batches_outside;
             sum.misses += counts.misses;
             sum.latency_nanos += counts.latency_nanos;
+            sum.expired_nanos += counts.expired_nanos;
             sum.parked_nanos += counts.parked_nanos;
             if counts.completed_rows > 0 {
                 let rows = counts.completed_rows as f64;
@@ -324,7 +319,8 @@ impl<'a> Control<'a> {
         let overheads: f64 = self.plan.models.iter().zip(&node.models).fold(0.0, |total, (plan, state)| {
             total + plan.overhead.as_secs_f64() * state.counts.completed_requests as f64
         });
-        let in_queues = sum.latency_nanos as f64 / 1e9 - overheads + unfinished_seconds;
+        let ended_seconds = (sum.latency_nanos + sum.expired_nanos) as f64 / 1e9;
+        let in_queues = ended_seconds - overheads + unfinished_seconds;
         Summary {
             label: self.policy.name().to_owned(),
             policy: self.policy.name().to_owned(),
@@ -368,6 +364,12 @@ impl<'a> Control<'a> {
             },
         }
     }
+}
+
+/// Core time so far of the batches that run: now less when each began.
+fn open_core_nanos(model: &ModelState, now: Timestamp) -> u128 {
+    let at = u128::from(model.running_cores) * u128::from(now.as_nanos());
+    at.saturating_sub(model.counts.began_core_nanos)
 }
 
 fn model_summary(counts: &Counts, latencies: &Histogram<u64>, running: u32, energy: f64) -> ModelSummary {

@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use rand_distr::{Distribution, Exp1, LogNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use wattle_core::batching::{BatchLimits, BatchQueue, Next, Waiting};
+use wattle_core::batching::{BatchLimits, Next, Waiting};
 use wattle_core::played_device::RunToken;
 use wattle_core::time::Timestamp;
 
 use super::Outcome;
 use super::control::Control;
+use super::model_state::{LATENCY_UNIT_NANOS, ModelState, Request, Rest};
 use crate::arrivals::{Arrivals, rng};
 use crate::knobs::Knobs;
 use crate::plan::{Plan, Spread, Target};
@@ -22,12 +22,6 @@ use crate::workload::{Source, WorkloadError};
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// How often progress is told, in control ticks.
 const PROGRESS_TICKS: u64 = 64;
-
-/// What a request carries: which stream sent it, for clients that wait for the answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Request {
-    stream: u32,
-}
 
 /// An event that was planned. Ordered by time, then kind, then number.
 type Event = Reverse<(u64, EventKind, u32)>;
@@ -40,38 +34,8 @@ enum EventKind {
     Asks,
     /// An instance has rested or a wait for a fuller batch is over; the number is the model.
     Looks,
-}
-
-/// One model as it runs.
-#[derive(Debug)]
-pub(super) struct ModelState {
-    pub(super) queue: BatchQueue<Request>,
-    pub(super) running: u32,
-    /// Instances that rest, and until when, ascending.
-    resting: Vec<u64>,
-    /// When a wait for a fuller batch is over, if one is planned.
-    looks_at: Option<u64>,
-    pub(super) counts: Counts,
-    pub(super) latencies: Histogram<u64>,
-}
-
-/// Counts of one model since the start.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) arrived_requests: u64,
-    pub(super) arrived_rows: u64,
-    pub(super) completed_requests: u64,
-    pub(super) completed_rows: u64,
-    pub(super) rejected: u64,
-    pub(super) expired: u64,
-    pub(super) batches: u64,
-    pub(super) batches_outside: u64,
-    pub(super) misses: u64,
-    pub(super) latency_nanos: u128,
-    /// Time of batches that ended, and of those that began, for the time of those that run.
-    pub(super) busy_nanos: u64,
-    pub(super) began_nanos: u128,
-    pub(super) parked_nanos: u64,
+    /// The deadline of a waiting request may have passed; the number is the model.
+    Expires,
 }
 
 /// A batch that runs.
@@ -80,6 +44,7 @@ struct Run {
     model: u32,
     began: u64,
     token: RunToken,
+    cores: u32,
     batch: Vec<Waiting<Request>>,
 }
 
@@ -94,10 +59,12 @@ pub(super) struct Node<'a> {
     in_system: u64,
     in_system_nanos: u128,
     in_system_since: u64,
-    /// Whether a closed stream is among the streams: its answers cause arrivals.
+    /// The streams of the plan, in its order.
     streams: Vec<StreamState>,
     runs: Vec<Option<Run>>,
     free_runs: Vec<u32>,
+    /// Memory of batches that ended.
+    spare_batches: Vec<Vec<Waiting<Request>>>,
     events: BinaryHeap<Event>,
     spread_rng: Xoshiro256PlusPlus,
     lognormals: Vec<Option<LogNormal<f64>>>,
@@ -127,17 +94,7 @@ impl<'a> Node<'a> {
             };
             streams.push(StreamState { arrivals, next, think });
         }
-        let mut models = Vec::new();
-        for _ in &plan.models {
-            models.push(ModelState {
-                queue: BatchQueue::default(),
-                running: 0,
-                resting: Vec::new(),
-                looks_at: None,
-                counts: Counts::default(),
-                latencies: latency_histogram(),
-            });
-        }
+        let models = plan.models.iter().map(ModelState::new).collect();
         let lognormals = plan.models.iter().map(|model| match model.spread {
             Spread::Lognormal(variation) => {
                 let variance = (1.0 + variation * variation).ln();
@@ -159,6 +116,7 @@ impl<'a> Node<'a> {
             streams,
             runs: Vec::new(),
             free_runs: Vec::new(),
+            spare_batches: Vec::new(),
             events,
             spread_rng: rng(seed, 0),
             lognormals: lognormals.collect(),
@@ -212,6 +170,7 @@ impl<'a> Node<'a> {
                 EventKind::Ends => self.end(number, control),
                 EventKind::Asks => self.arrive(number, control),
                 EventKind::Looks => self.look(number as usize),
+                EventKind::Expires => self.expire(number as usize),
             }
         }
     }
@@ -236,17 +195,16 @@ impl<'a> Node<'a> {
                 self.plan.families[family].models[self.knobs.active[family]]
             }
         };
-        let now = Timestamp::from_nanos(self.now);
-        let plan = &self.plan.models[model];
+        let state = &mut self.models[model];
+        let deadline = state.timeout.map(|timeout| self.now.saturating_add(timeout));
         let request = Waiting {
             rows: of.rows,
             priority: of.priority,
-            arrived: now,
-            deadline: plan.timeout.map(|timeout| now + timeout),
+            arrived: Timestamp::from_nanos(self.now),
+            deadline: deadline.map(Timestamp::from_nanos),
             group: Some(0),
             payload: Request { stream },
         };
-        let state = &mut self.models[model];
         let max_queue_size = self.knobs.settings[model].max_queue_size;
         state.counts.arrived_requests += 1;
         state.counts.arrived_rows += u64::from(of.rows);
@@ -255,6 +213,10 @@ impl<'a> Node<'a> {
             state.counts.rejected += 1;
             self.ask_again(stream, nanos(RETRY_AFTER));
             return;
+        }
+        if let Some(deadline) = deadline.filter(|_| !state.is_expiry_planned) {
+            state.is_expiry_planned = true;
+            self.events.push(Reverse((deadline, EventKind::Expires, model as u32)));
         }
         self.count_in_system(1);
         self.dispatch(model);
@@ -265,6 +227,31 @@ impl<'a> Node<'a> {
         if let Some(think) = self.streams[stream as usize].think {
             let at = self.now.saturating_add(think).saturating_add(after);
             self.events.push(Reverse((at, EventKind::Asks, stream)));
+        }
+    }
+
+    /// Answers the requests of `model` whose deadline has passed, as the server's front end does.
+    fn expire(&mut self, model: usize) {
+        let state = &mut self.models[model];
+        let dead = state.queue.take_expired_heads(Timestamp::from_nanos(self.now));
+        // All requests of a model wait equally long, so the oldest is the next.
+        let next = state.queue.oldest().zip(state.timeout);
+        state.is_expiry_planned = next.is_some();
+        if let Some((oldest, timeout)) = next {
+            let at = oldest.as_nanos().saturating_add(timeout);
+            self.events.push(Reverse((at, EventKind::Expires, model as u32)));
+        }
+        self.count_expired(model, &dead);
+    }
+
+    fn count_expired(&mut self, model: usize, dead: &[Waiting<Request>]) {
+        let counts = &mut self.models[model].counts;
+        counts.expired += dead.len() as u64;
+        let waited = dead.iter().map(|request| u128::from(self.now - request.arrived.as_nanos()));
+        counts.expired_nanos += waited.sum::<u128>();
+        self.count_in_system(-(dead.len() as i64));
+        for request in dead {
+            self.ask_again(request.payload.stream, 0);
         }
     }
 
@@ -279,9 +266,14 @@ impl<'a> Node<'a> {
             }
             let limits =
                 BatchLimits { batch_size: setting.batch_size, max_queue_delay: setting.max_queue_delay };
-            match state.queue.next(now, limits) {
-                Next::Empty => return,
+            let mut batch = self.spare_batches.pop().unwrap_or_default();
+            match state.queue.next_into(now, limits, &mut batch) {
+                Next::Empty => {
+                    self.spare_batches.push(batch);
+                    return;
+                }
                 Next::Wait(until) => {
+                    self.spare_batches.push(batch);
                     let until = until.as_nanos();
                     if state.looks_at.is_none_or(|looks| until < looks) {
                         state.looks_at = Some(until);
@@ -289,27 +281,19 @@ impl<'a> Node<'a> {
                     }
                     return;
                 }
-                Next::Batch(batch) => self.begin(model, batch),
+                Next::Batch(_) => self.begin(model, batch),
             }
         }
     }
 
     fn begin(&mut self, model: usize, mut batch: Vec<Waiting<Request>>) {
         let now = Timestamp::from_nanos(self.now);
-        if self.plan.models[model].timeout.is_some() {
-            let before = batch.len();
-            let mut expired = Vec::new();
-            batch.retain(|request| {
-                let is_expired = request.is_expired(now);
-                if is_expired {
-                    expired.push(request.payload.stream);
-                }
-                !is_expired
-            });
-            self.models[model].counts.expired += (before - batch.len()) as u64;
-            self.count_in_system(batch.len() as i64 - before as i64);
-            expired.into_iter().for_each(|stream| self.ask_again(stream, 0));
+        if self.models[model].timeout.is_some() {
+            // Time may be up in this very moment.
+            let dead: Vec<_> = batch.extract_if(.., |request| request.is_expired(now)).collect();
+            self.count_expired(model, &dead);
             if batch.is_empty() {
+                self.spare_batches.push(batch);
                 return;
             }
         }
@@ -322,7 +306,8 @@ impl<'a> Node<'a> {
         state.running += 1;
         state.counts.batches += 1;
         state.counts.batches_outside += u64::from(is_outside);
-        state.counts.began_nanos += u128::from(self.now);
+        state.running_cores += u64::from(cores);
+        state.counts.began_core_nanos += u128::from(cores) * u128::from(self.now);
         let spread = match plan.spread {
             Spread::Constant => 1.0,
             Spread::Exponential => Exp1.sample(&mut self.spread_rng),
@@ -331,7 +316,7 @@ impl<'a> Node<'a> {
             }
         };
         let latency = if spread == 1.0 { nanos(latency) } else { (nanos(latency) as f64 * spread) as u64 };
-        let run = Run { model: model as u32, began: self.now, token, batch };
+        let run = Run { model: model as u32, began: self.now, cores, token, batch };
         let slot = match self.free_runs.pop() {
             Some(slot) => {
                 self.runs[slot as usize] = Some(run);
@@ -348,19 +333,19 @@ impl<'a> Node<'a> {
     }
 
     fn end(&mut self, slot: u32, control: &mut Control<'_>) {
-        let Some(Run { model, began, token, batch }) = self.runs[slot as usize].take() else { return };
+        let Some(Run { model, began, cores, token, batch }) = self.runs[slot as usize].take() else { return };
         self.free_runs.push(slot);
         let model = model as usize;
         let plan = &self.plan.models[model];
         self.knobs.devices[plan.device].end(token, Timestamp::from_nanos(self.now));
-        let overhead = nanos(plan.overhead);
-        let objective = plan.objective.map_or(u64::MAX, nanos);
         let state = &mut self.models[model];
+        let (overhead, objective) = (state.overhead, state.objective);
         let counts = &mut state.counts;
         let stretch = &mut control.recorder.stretch;
         state.running -= 1;
-        counts.busy_nanos += self.now - began;
-        counts.began_nanos -= u128::from(began);
+        state.running_cores -= u64::from(cores);
+        counts.busy_core_nanos += u128::from(cores) * u128::from(self.now - began);
+        counts.began_core_nanos -= u128::from(cores) * u128::from(began);
         let mut rows: u64 = 0;
         for request in &batch {
             let latency = self.now - request.arrived.as_nanos() + overhead;
@@ -375,16 +360,27 @@ impl<'a> Node<'a> {
         counts.completed_rows += rows;
         stretch.completed_requests += batch.len() as u64;
         stretch.completed_rows += rows;
-        let rest = nanos(self.knobs.settings[model].rest_after(Duration::from_nanos(self.now - began)));
-        if rest > 0 {
-            let until = self.now.saturating_add(rest);
-            let place = state.resting.partition_point(|rests| *rests <= until);
-            state.resting.insert(place, until);
+        let setting = &self.knobs.settings[model];
+        if setting.duty_cycle < 1.0 {
+            let busy = Duration::from_nanos(self.now - began);
+            let until = self.now.saturating_add(nanos(setting.rest_after(busy)));
+            state.resting.push(Rest { ended: self.now, busy, until });
             self.events.push(Reverse((until, EventKind::Looks, model as u32)));
         }
         self.count_in_system(-(batch.len() as i64));
         for request in &batch {
             self.ask_again(request.payload.stream, overhead);
+        }
+        self.spare_batches.push(batch);
+        self.dispatch(model);
+    }
+
+    /// Knobs of `model` were turned: batches may start, and rests be over sooner or later.
+    pub(super) fn turned(&mut self, model: usize) {
+        let setting = &self.knobs.settings[model];
+        for rest in &mut self.models[model].resting {
+            rest.until = rest.ended.saturating_add(nanos(setting.rest_after(rest.busy)));
+            self.events.push(Reverse((rest.until.max(self.now), EventKind::Looks, model as u32)));
         }
         self.dispatch(model);
     }
@@ -393,7 +389,7 @@ impl<'a> Node<'a> {
     fn look(&mut self, model: usize) {
         let now = self.now;
         let state = &mut self.models[model];
-        state.resting.retain(|until| *until > now);
+        state.resting.retain(|rest| rest.until > now);
         if state.looks_at.is_some_and(|looks| looks <= now) {
             state.looks_at = None;
         }
@@ -429,14 +425,6 @@ impl<'a> Node<'a> {
         let spent: u128 = arrived.iter().map(|at| u128::from(self.now - at)).sum();
         (arrived.len() as u64, self.in_system_nanos as f64 / 1e9, spent as f64 / 1e9)
     }
-}
-
-/// What one unit of the histograms is.
-pub(super) const LATENCY_UNIT_NANOS: u64 = 100;
-
-/// Percentiles to within 0.1 %, of latencies up to some 12 days.
-pub(super) fn latency_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 10_000_000_000_000, 3).expect("the bounds are lawful constants")
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {

@@ -293,6 +293,8 @@ impl Loaded {
     ) -> Result<(), ScenarioError> {
         let limits = model.limits(&self.profiles[model.name.as_str()]);
         let setting = model.setting(&limits, files)?;
+        let head = &self.profiles[model.name.as_str()].head;
+        let of_profile = model.time("overhead_ms", head.request_overhead_ms, files)?;
         let overhead = model.time("overhead_ms", model.overhead_ms, files)?;
         let index = self.plan.devices[device].played.index_of(&model.name).unwrap_or(0);
         self.plan.models.push(ModelPlan {
@@ -302,10 +304,10 @@ impl Loaded {
             setting,
             limits,
             spread: model.spread(files)?,
-            overhead: overhead.unwrap_or_default(),
+            overhead: overhead.or(of_profile).unwrap_or_default(),
             timeout: model.time("timeout_ms", model.timeout_ms, files)?,
             objective: model.time("objective_ms", model.objective_ms, files)?,
-            quality: model.quality,
+            quality: model.quality.or(head.quality),
         });
         Ok(())
     }

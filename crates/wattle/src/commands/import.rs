@@ -204,7 +204,8 @@ fn made(imported: &Imported, out: &Path) -> Vec<Made> {
         Made {
             report: serde_json::json!({
                 "path": path, "kind": "profile", "model": one.profile.head.model, "rows": rows,
-                "request_overhead_ms": one.request_overhead_ms, "quality": one.quality,
+                "request_overhead_ms": one.profile.head.request_overhead_ms,
+                "quality": one.profile.head.quality,
             }),
             said: format!("profile of {}, {rows} rows", one.profile.head.model),
             text: one.profile.to_text(),

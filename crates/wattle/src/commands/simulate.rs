@@ -8,7 +8,6 @@ use clap::Args;
 use wattle_sim::experiment::{Experiment, ExperimentError, Overrides};
 use wattle_sim::run_folder::{self, Written};
 use wattle_sim::scenario::Loaded;
-use wattle_sim::summary::Summary;
 
 use crate::exit::ConfigError;
 use crate::output::say;
@@ -72,6 +71,7 @@ pub(crate) fn run(args: SimulateArgs) -> Result<()> {
     let scenario = &experiment.loaded;
     let out = args.out.or_else(|| (!args.json).then(|| PathBuf::from("runs").join(&scenario.name)));
     if let Some(out) = &out {
+        // Told before anything runs, not after.
         run_folder::check(out, args.overwrite).context(ConfigError)?;
     }
 
@@ -84,9 +84,9 @@ pub(crate) fn run(args: SimulateArgs) -> Result<()> {
     drop(progress);
 
     let written = Written {
-        name: scenario.name.clone(),
+        scenario: scenario.name.clone(),
         description: scenario.file.description.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        wattle_version: env!("CARGO_PKG_VERSION").to_owned(),
         inputs: scenario.inputs.clone(),
         runs: outcomes,
     };
@@ -94,8 +94,7 @@ pub(crate) fn run(args: SimulateArgs) -> Result<()> {
         run_folder::write(out, &written, args.overwrite).context("the result was not written")?;
     }
     if args.json {
-        let runs: Vec<&Summary> = written.runs.iter().map(|run| &run.summary).collect();
-        say(serde_json::to_string_pretty(&serde_json::json!({ "runs": runs }))?);
+        say(run_folder::summary_json(&written.runs)?.trim_end());
         return Ok(());
     }
     print(&written);
@@ -112,7 +111,7 @@ pub(crate) fn available_threads() -> usize {
 
 /// The runs side by side.
 fn print(written: &Written) {
-    say(format_args!("{}", written.name));
+    say(&written.scenario);
     if !written.description.is_empty() {
         say(format_args!("{}", written.description.trim()));
     }

@@ -45,6 +45,8 @@ fn profile(idle: Option<f64>, rows: impl IntoIterator<Item = ProfileRow>) -> Pro
         device: "test".into(),
         runtime: "test".into(),
         idle_power_watts: idle.map(Watts::new),
+        request_overhead_ms: None,
+        quality: None,
         power_source: "test".into(),
         created: None,
         notes: None,

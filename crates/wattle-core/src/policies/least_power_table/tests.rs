@@ -50,6 +50,8 @@ pub(super) fn profile(rows: impl IntoIterator<Item = Figures>) -> Profile {
         device: "test".into(),
         runtime: "test".into(),
         idle_power_watts: Some(Watts::new(IDLE)),
+        request_overhead_ms: None,
+        quality: None,
         power_source: "test".into(),
         created: None,
         notes: None,

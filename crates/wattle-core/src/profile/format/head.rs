@@ -7,8 +7,18 @@ use crate::profile::ProfileHead;
 use crate::units::Watts;
 
 /// Every key, in the order in which they are written.
-const KEYS: [&str; 8] =
-    ["wattle_profile", "model", "device", "runtime", "idle_power_watts", "power_source", "created", "notes"];
+const KEYS: [&str; 10] = [
+    "wattle_profile",
+    "model",
+    "device",
+    "runtime",
+    "idle_power_watts",
+    "request_overhead_ms",
+    "quality",
+    "power_source",
+    "created",
+    "notes",
+];
 
 /// Reads the head from `toml`, whose lines are the first lines of the file.
 pub(super) fn parse(toml: &str, lines: u64, blame: Blame<'_>) -> Result<ProfileHead, ProfileError> {
@@ -29,7 +39,9 @@ pub(super) fn parse(toml: &str, lines: u64, blame: Blame<'_>) -> Result<ProfileH
         model: head.text("model")?.into(),
         device: head.text("device")?,
         runtime: head.text("runtime")?,
-        idle_power_watts: head.idle_power()?,
+        idle_power_watts: head.amount("idle_power_watts", f64::MAX)?.map(Watts::new),
+        request_overhead_ms: head.amount("request_overhead_ms", f64::MAX)?,
+        quality: head.amount("quality", 1.0)?,
         power_source: head.text("power_source")?,
         created: head.optional_text("created")?,
         notes: head.optional_text("notes")?,
@@ -45,6 +57,8 @@ pub(super) fn to_text(head: &ProfileHead) -> String {
         text(&head.device),
         text(&head.runtime),
         head.idle_power_watts.map(|power| toml::Value::from(power.get())),
+        head.request_overhead_ms.map(toml::Value::from),
+        head.quality.map(toml::Value::from),
         text(&head.power_source),
         head.created.as_deref().and_then(text),
         head.notes.as_deref().and_then(text),
@@ -107,17 +121,18 @@ impl Head<'_> {
         }
     }
 
-    fn idle_power(&self) -> Result<Option<Watts>, ProfileError> {
-        let watts = match self.table.get("idle_power_watts") {
+    /// A number from 0 to `most`.
+    fn amount(&self, key: &str, most: f64) -> Result<Option<f64>, ProfileError> {
+        let number = match self.table.get(key) {
             None => return Ok(None),
-            Some(toml::Value::Float(watts)) => *watts,
-            Some(toml::Value::Integer(watts)) => *watts as f64,
+            Some(toml::Value::Float(number)) => *number,
+            Some(toml::Value::Integer(number)) => *number as f64,
             Some(_) => f64::NAN,
         };
-        if watts.is_finite() && watts >= 0.0 {
-            Ok(Some(Watts::new(watts)))
-        } else {
-            Err(self.wrong("idle_power_watts", "a number of at least 0"))
+        match number {
+            number if (0.0..=most).contains(&number) && number.is_finite() => Ok(Some(number)),
+            _ if most == f64::MAX => Err(self.wrong(key, "a number of at least 0")),
+            _ => Err(self.wrong(key, &format!("a number from 0 to {most}"))),
         }
     }
 }

@@ -49,6 +49,8 @@ pub(super) fn profile(
         device: None,
         runtime: None,
         idle_power_watts: None,
+        request_overhead_ms: None,
+        quality: None,
         power_source: "nvidia-smi power.draw: in each step the largest reading since the controller's last \
                        decision",
         notes: "From a BatchDVFS step log. Throughput is rows over the time their steps took, from file to \
@@ -57,12 +59,7 @@ pub(super) fn profile(
             .to_owned(),
     }
     .head(options);
-    Some(ImportedProfile {
-        file_stem: slug(stem_of(file)),
-        profile: Profile { head, rows },
-        request_overhead_ms: None,
-        quality: None,
-    })
+    Some(ImportedProfile { file_stem: slug(stem_of(file)), profile: Profile { head, rows } })
 }
 
 /// The row of `steps`, which are all of one point.

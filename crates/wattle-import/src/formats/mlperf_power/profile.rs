@@ -129,6 +129,8 @@ fn profile(
         device: facts.and_then(|facts| facts.name.as_deref()).or(system),
         runtime: known_framework,
         idle_power_watts: None,
+        request_overhead_ms: None,
+        quality,
         power_source: "wall power meter, once a second (spl.txt)",
         notes,
     }
@@ -136,8 +138,6 @@ fn profile(
     ImportedProfile {
         file_stem: slug(&format!("{model}-{framework}")),
         profile: Profile { head, rows: rows.rows },
-        request_overhead_ms: None,
-        quality,
     }
 }
 

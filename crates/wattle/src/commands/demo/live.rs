@@ -133,6 +133,8 @@ mod tests {
             batch_size: 8,
             instances: 1,
             duty_cycle: 0.5,
+            core_clock_mhz: None,
+            compute_units: None,
         };
         assert_eq!(in_short(&reason(1.0)), "fits 5.5 W");
         assert_eq!(in_short(&reason(1.2)), "fits 5.5 W x1.20");

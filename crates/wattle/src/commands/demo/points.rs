@@ -73,6 +73,8 @@ pub(super) mod tests {
                 device: String::new(),
                 runtime: String::new(),
                 idle_power_watts: Some(Watts::new(idle_watts)),
+                request_overhead_ms: None,
+                quality: None,
                 power_source: String::new(),
                 created: None,
                 notes: None,
