@@ -156,14 +156,14 @@ fn print(written: &Written) {
         .flat_map(|run| run.summary.power_provenance.iter())
         .map(|(device, known)| format!("power of {device} {known}"))
         .collect();
-    known.iter().for_each(|line| say(line));
+    known.iter().for_each(say);
     let oracles: std::collections::BTreeSet<String> = written
         .runs
         .iter()
         .filter_map(|run| run.summary.oracle.as_ref())
         .map(|oracle| format!("of the best: {} over that of {}", oracle.objective, oracle.policy))
         .collect();
-    oracles.iter().for_each(|line| say(line));
+    oracles.iter().for_each(say);
 }
 
 /// A figure with four digits that count, or a dash for unknown.
