@@ -21,6 +21,7 @@
 pub mod assumptions;
 pub mod networks;
 mod power;
+mod slice;
 #[cfg(test)]
 mod tests;
 mod timing;
@@ -36,6 +37,7 @@ use crate::provenance::Basis;
 use crate::units::{Joules, Megahertz, Watts};
 use networks::Network;
 use power::Power;
+pub use slice::profile_on_slice;
 use timing::{BatchTime, Speed, known};
 
 /// Halvings when looking for the clock at which a board is just under its limit.
@@ -85,27 +87,7 @@ pub enum AnalyticError {
 ///
 /// Power figures are unknown where the device's file lacks what they need.
 pub fn profile(spec: &DeviceSpec, network: &Network, grid: &Grid) -> Result<Profile, AnalyticError> {
-    let model = Model::new(spec, network)?;
-    model.check(grid)?;
-    let mut rows = Vec::new();
-    let mut throttled = 0_usize;
-    for unit in options(&grid.units) {
-        for clock in options(&grid.clocks) {
-            for &instances in &grid.instances {
-                for &batch_size in &grid.batch_sizes {
-                    let point = OperatingPoint {
-                        core_clock_mhz: clock,
-                        compute_units: unit,
-                        ..OperatingPoint::of_batch_and_instances(batch_size, instances)
-                    };
-                    let Some((row, is_throttled)) = model.row(point) else { continue };
-                    throttled += usize::from(is_throttled);
-                    rows.push(row);
-                }
-            }
-        }
-    }
-    Ok(Profile { head: model.head(rows.len(), throttled), rows })
+    Model::new(spec, network)?.profile(grid, None)
 }
 
 /// The values of a knob, or its default alone.
@@ -137,6 +119,31 @@ impl<'a> Model<'a> {
             context_bytes: context.unwrap_or(assumptions::CONTEXT_BYTES.value),
             lowest_clock: spec.core_clocks_mhz.as_ref().and_then(|clocks| clocks.value.first().copied()),
         })
+    }
+
+    /// The profile at every point of `grid` that fits; `partition` names the slice it is of.
+    fn profile(&self, grid: &Grid, partition: Option<&str>) -> Result<Profile, AnalyticError> {
+        self.check(grid)?;
+        let mut rows = Vec::new();
+        let mut throttled = 0_usize;
+        for unit in options(&grid.units) {
+            for clock in options(&grid.clocks) {
+                for &instances in &grid.instances {
+                    for &batch_size in &grid.batch_sizes {
+                        let point = OperatingPoint {
+                            core_clock_mhz: clock,
+                            compute_units: unit,
+                            partition: partition.map(str::to_owned),
+                            ..OperatingPoint::of_batch_and_instances(batch_size, instances)
+                        };
+                        let Some((row, is_throttled)) = self.row(point) else { continue };
+                        throttled += usize::from(is_throttled);
+                        rows.push(row);
+                    }
+                }
+            }
+        }
+        Ok(Profile { head: self.head(rows.len(), throttled), rows })
     }
 
     /// Whether the device has every point of `grid`.

@@ -324,12 +324,27 @@ mod tests {
         assert_eq!((queue.len(), queue.rows()), (1, 1));
     }
 
+    #[test]
+    fn expired_requests_at_the_head_of_each_priority_are_taken_out_and_the_oldest_is_known() {
+        let mut queue = BatchQueue::default();
+        for (priority, arrived, payload) in [(1, 0, 0), (1, 3, 1), (2, 1, 2), (2, 4, 3)] {
+            let deadline = Some(ms(arrived + 5));
+            queue.push(Waiting { deadline, ..request(2, priority, arrived, payload) }, 100).unwrap();
+        }
+        assert_eq!(queue.oldest(), Some(ms(0)));
+        let dead = queue.take_expired_heads(ms(6));
+        assert_eq!(dead.iter().map(|request| request.payload).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!((queue.len(), queue.rows(), queue.oldest()), (2, 4, Some(ms(3))));
+        assert_eq!(queue.take_expired_heads(ms(100)).len(), 2);
+        assert_eq!((queue.is_empty(), queue.oldest()), (true, None));
+    }
+
     proptest! {
         /// Whatever arrives under whatever knobs: every request is either refused, taken once or still
         /// waits; a batch keeps its size and its group; within a priority nothing overtakes.
         #[test]
         fn nothing_is_lost_doubled_or_overtaken(
-            steps in prop::collection::vec((1_u32..6, 1_u32..4, prop::option::of(0_u64..3), 1_u32..9, 0_u64..4, prop::bool::ANY), 1..200),
+            steps in prop::collection::vec((1_u32..6, 1_u32..9, prop::option::of(0_u64..3), 1_u32..9, 0_u64..4, prop::bool::ANY), 1..200),
             max_queue_size in 1_u32..50,
         ) {
             let mut queue = BatchQueue::default();

@@ -5,6 +5,8 @@
 
 mod load;
 mod model;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,6 +39,8 @@ pub struct PlayedDevice {
     models: Vec<PlayedModel>,
     loads: Vec<ModelLoad>,
     idle: Watts,
+    /// Drawn once while anything runs, by the parts that all models share; part of every row.
+    shared_idle: Watts,
     clocks: Vec<f64>,
     units: Vec<u32>,
     knobs: Knobs,
@@ -83,6 +87,7 @@ impl PlayedDevice {
             loads: models.iter().map(|_| ModelLoad::default()).collect(),
             models,
             idle,
+            shared_idle: Watts::ZERO,
             clocks,
             units,
             knobs,
@@ -93,6 +98,19 @@ impl PlayedDevice {
             energy: Joules::ZERO,
             busy_nanos: 0,
         })
+    }
+
+    /// The same device, whose models share parts that draw `power` once while anything runs, such as
+    /// caches and memory controllers under MIG slices: [`SharedPower::shared_idle_power`]. Each profile
+    /// has it in its rows, so without it models that run side by side count it once each.
+    ///
+    /// No more of it counts than any row has above idle power. A model alone draws what its rows say.
+    ///
+    /// [`SharedPower::shared_idle_power`]: crate::shared_power::SharedPower::shared_idle_power
+    pub fn with_shared_idle(mut self, power: Watts) -> Self {
+        let least = self.models.iter().filter_map(|model| model.least_above(self.idle)).reduce(Watts::min);
+        self.shared_idle = power.min(least.unwrap_or(Watts::ZERO)).max(Watts::ZERO);
+        self
     }
 
     /// The index by which `model` is named in the calls below; `None` where it has no profile here.
@@ -110,9 +128,15 @@ impl PlayedDevice {
         self.idle
     }
 
+    /// What the parts that its models share draw once while anything runs.
+    pub fn shared_idle_power(&self) -> Watts {
+        self.shared_idle
+    }
+
     /// The most it draws, with every model at its hungriest.
     pub fn full_power(&self) -> Watts {
-        self.idle + self.models.iter().map(|model| model.most_above(self.idle)).sum()
+        let floor = self.floor();
+        floor + self.models.iter().map(|model| model.most_above(floor)).sum()
     }
 
     /// The worst way in which a power figure of its profiles is known.
@@ -183,7 +207,8 @@ impl PlayedDevice {
         let instances = instances.max(1);
         let curve = played.curve(cores, instances, self.knobs);
         let plays = played.play_nearest(batch_size, instances, curve);
-        (plays.latency(), self.idle + plays.share_above(self.idle) * f64::from(instances))
+        let floor = self.floor();
+        (plays.latency(), floor + plays.share_above(floor) * f64::from(instances))
     }
 
     /// A batch of `rows` rows of `model` starts at `now` on at most `cores` compute threads, which matter
@@ -288,10 +313,17 @@ impl PlayedDevice {
         self.loads[model].curve(&self.models[model], cores, running, self.knobs)
     }
 
+    /// What it draws as soon as anything runs, whatever that is.
+    fn floor(&self) -> Watts {
+        self.idle + self.shared_idle
+    }
+
     /// Works out anew what `model` adds to the power, and the sum.
     fn weigh(&mut self, model: usize) {
-        self.loads[model].weigh(&self.models[model], self.idle, self.knobs);
-        self.power = self.idle + self.loads.iter().map(ModelLoad::above_idle).sum();
+        let floor = self.floor();
+        self.loads[model].weigh(&self.models[model], floor, self.knobs);
+        let base = if self.runs > 0 { floor } else { self.idle };
+        self.power = base + self.loads.iter().map(ModelLoad::above_floor).sum();
     }
 }
 

@@ -3,10 +3,14 @@
 //! Nothing here is fitted to a published result. Every figure of ours says what it rests on, and every
 //! difference that we can explain is explained.
 
+pub mod batchsizer;
 pub mod carbon_adaptive;
 pub mod cofris;
 mod files;
+pub mod renewable;
 pub mod row;
+pub mod sharing;
+pub mod traces;
 
 use std::path::PathBuf;
 
@@ -35,6 +39,12 @@ pub enum ReproduceError {
         /// What is wrong with it.
         cause: String,
     },
+    /// There is no such experiment.
+    #[error("unknown experiment {name:?}; known: {}", NAMES.join(", "))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+    },
     /// Something of the bundled experiment doesn't hold together: a defect of Wattle.
     #[error("experiment {name}: {cause}")]
     Broken {
@@ -43,4 +53,23 @@ pub enum ReproduceError {
         /// What is wrong.
         cause: String,
     },
+}
+
+/// Runs the experiment called `name`, telling `progress` the share that is done.
+///
+/// # Errors
+/// When it is not one of [`NAMES`], or a file of the user's data can't be used.
+pub fn run(
+    name: &str,
+    options: &Options,
+    progress: &(dyn Fn(f64) + Sync),
+) -> Result<Reproduction, ReproduceError> {
+    match name {
+        "batchsizer" => batchsizer::run(options, progress),
+        "renewable" => renewable::run(options, progress),
+        "cofris" => cofris::run(options, progress),
+        "sharing" => sharing::run(options, progress),
+        "carbon-adaptive" => carbon_adaptive::run(options, progress),
+        _ => Err(ReproduceError::Unknown { name: name.to_owned() }),
+    }
 }

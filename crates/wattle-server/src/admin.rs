@@ -132,7 +132,8 @@ async fn turn_knobs(
     let change: ServingChange = parse(&body)?;
     let served = admin.repository.find(&model, "")?;
     let table = admin.repository.table();
-    if let Some(entry) = table.get(model.as_str()) {
+    // A family's knobs are those of the variant that answers.
+    if let Some(entry) = table.get(&served.name) {
         entry.turn(&change).map_err(|error| ApiError::invalid(format!("model '{model}': {error}")))?;
     }
     tracing::info!(model, ?change, "knobs turned by hand");

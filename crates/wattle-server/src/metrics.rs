@@ -6,9 +6,11 @@
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
+use wattle_core::id::FamilyName;
 
 use crate::control_loop::Control;
 use crate::executor::StatsSnapshot;
+use crate::model_repository::family::Family;
 use crate::model_repository::{ModelRepository, ServedModel};
 
 /// The content type of [`render`]'s text.
@@ -17,6 +19,7 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// All metrics as text.
 pub fn render(repository: &ModelRepository, control: &Control) -> String {
     let mut families = of_models(repository);
+    families.extend(of_families(repository));
     families.extend(of_power(control));
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
@@ -189,6 +192,45 @@ fn of_models(repository: &ModelRepository) -> Vec<MetricFamily> {
         durations.collect(),
     ));
     families
+}
+
+fn of_families(repository: &ModelRepository) -> Vec<MetricFamily> {
+    let (families, table) = (repository.families(), repository.table());
+    if families.is_empty() {
+        return Vec::new();
+    }
+    let active = families.iter().flat_map(|(name, family)| {
+        let active = family.active(&table);
+        family.variants().iter().map(move |model| {
+            let labels = [("family", name.as_str()), ("model", model.as_str())];
+            gauge(&labels, f64::from(u8::from(active == Some(model))))
+        })
+    });
+    let count = |value: fn(&Family) -> u64| {
+        let one =
+            |(name, of): (&FamilyName, &Family)| counter(&[("family", name.as_str())], value(of) as f64);
+        families.iter().map(one).collect()
+    };
+    vec![
+        family(
+            "wattle_family_active",
+            "Whether this variant answers for the family",
+            MetricType::GAUGE,
+            active.collect(),
+        ),
+        family(
+            "wattle_family_switches_total",
+            "How often another variant was chosen",
+            MetricType::COUNTER,
+            count(Family::switches),
+        ),
+        family(
+            "wattle_family_rows_total",
+            "Rows that were asked of the family",
+            MetricType::COUNTER,
+            count(Family::asked_rows),
+        ),
+    ]
 }
 
 fn of_power(control: &Control) -> Vec<MetricFamily> {

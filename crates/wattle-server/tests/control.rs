@@ -92,16 +92,10 @@ async fn a_violation_that_is_seen_is_acted_on_within_one_tick() {
     let (server, _folder) = start("batch-sizer", 210.0).await;
     let load = saturate(&server);
     until("climbs", Duration::from_secs(10), || batch_size(&server) == 16).await;
+    let before = server.control().status().uptime_seconds;
     server.control().set_cap(CapOverride::of_watts(120.0).unwrap());
     until("goes down", Duration::from_secs(2), || batch_size(&server) < 16).await;
 
-    // Counted in ticks, not in time: a busy machine may stretch them.
-    let points = server.control().power_points();
-    let is_violated = |point: &&PowerPoint| {
-        point.power_cap_watts.is_some_and(|cap| cap.get() == 120.0 && point.power_watts.get() > 120.0)
-    };
-    let violated = points.iter().position(|point| is_violated(&point)).expect("power was over the new cap");
-    let one_tick_later = points.get(violated + 1).unwrap_or(&points[violated]);
     let decisions = server.control().decisions(100);
     let acted = decisions
         .iter()
@@ -111,12 +105,13 @@ async fn a_violation_that_is_seen_is_acted_on_within_one_tick() {
                 && decision.decision.turns_something()
         })
         .expect("the policy turned something");
-    assert!(
-        acted.seconds <= one_tick_later.seconds,
-        "seen at {} s, acted on at {} s",
-        points[violated].seconds,
-        acted.seconds
-    );
+    assert!(acted.power_watts_max.is_some_and(|power| power.get() > 120.0), "{acted:?}");
+    // Counted in ticks, not in time: a busy machine may stretch them. One may have ended before the cap
+    // was set.
+    let is_between = |point: &&PowerPoint| point.seconds > before && point.seconds <= acted.seconds;
+    let points = server.control().power_points();
+    let ticks = points.iter().filter(is_between).count();
+    assert!(ticks <= 2, "{ticks} ticks from the cap at {before} s to {} s", acted.seconds);
     load.abort();
     server.stop().await;
 }

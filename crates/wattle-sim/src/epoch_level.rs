@@ -140,7 +140,7 @@ impl<'a> Epochs<'a> {
                 observed.setting = self.knobs.settings[index];
                 observed.setting_since = self.knobs.since[index];
                 observed.interval = self.plan.step;
-                let asked = self.asked[index];
+                let asked = self.asked[index] + self.asked_through_families(index);
                 observed.arrived_rows = if asked.is_finite() { asked as u64 } else { 1_000_000 };
                 observed.queued_rows = if asked.is_finite() { 0 } else { 1_000_000 };
                 observed.completed_rows = self.served[index] as u64;
@@ -192,6 +192,15 @@ impl<'a> Epochs<'a> {
                 Target::Family(family) => self.family_asked[family] += rows,
             }
         }
+    }
+
+    /// Rows asked of `model` as the variant that answers now.
+    fn asked_through_families(&self, model: usize) -> f64 {
+        let families = self.plan.families.iter().zip(&self.knobs.active).zip(&self.family_asked);
+        families
+            .filter(|((family, active), _)| family.models[**active] == model)
+            .map(|(_, asked)| asked)
+            .sum()
     }
 
     fn ask_families(&mut self) {

@@ -7,6 +7,7 @@
 //! Events at one time go in the order: batches end, requests arrive, waits end, control ticks.
 
 mod control;
+mod model_state;
 mod node;
 
 use wattle_core::policy::Policy;

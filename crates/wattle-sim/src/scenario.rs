@@ -84,6 +84,10 @@ pub struct DeviceFile {
     pub spec: Option<String>,
     /// What it draws with nothing to do, where that is not to be taken from the profiles.
     pub idle_power_watts: Option<f64>,
+    /// What the parts that all its models share draw once while anything runs, as under MIG slices: part
+    /// of the power that each profile tells. 0 by default.
+    #[serde(default)]
+    pub shared_idle_power_watts: f64,
     /// Standard deviation of the error of each power sample a policy sees, as a share.
     #[serde(default)]
     pub sensor_noise: f64,

@@ -135,6 +135,43 @@ fn a_policy_that_heeds_the_cap_is_over_it_for_half_a_tick_and_the_batch_in_fligh
     near("throughput", summary.throughput_rps_mean, rows / 100.0, 0.001);
 }
 
+/// Rests no more from half a second on.
+struct Awakes;
+
+impl Policy for Awakes {
+    fn name(&self) -> &'static str {
+        "awakes"
+    }
+
+    fn decide(&mut self, seen: &Observation) -> Decision {
+        let mut decision = Decision::keep(Reason::Fixed, Duration::ZERO);
+        if seen.now.as_secs_f64() >= 0.5 {
+            let change = ServingChange { duty_cycle: Some(1.0), ..ServingChange::default() };
+            decision.serving.insert(seen.models[0].name.clone(), change);
+        }
+        decision
+    }
+}
+
+#[test]
+fn an_instance_that_rests_goes_on_when_its_duty_cycle_is_turned_up() {
+    // 10 ms of work, then 990 ms of rest; the tick after half a second is at 0.505 s.
+    let keys = "duty_cycle = 0.01\nworkload = { kind = \"saturated\" }";
+    let text = format!("span_seconds = 1\ntick_ms = 10\n{}", model("m", keys, &[(1, 1, 10.0, 60.0)]));
+    assert_eq!(play(&plan(&text), &mut Awakes, 1).summary.batches_total, 1 + 50);
+}
+
+#[test]
+fn energy_is_split_by_core_time() {
+    let rows = [(1, 1, 10.0, 60.0)];
+    let keys = |cores: u32| format!("cores_per_instance = {cores}\nworkload = {{ kind = \"saturated\" }}");
+    let (a, b) = (model("a", &keys(3), &rows), model("b", &keys(1), &rows));
+    let summary = fixed(&format!("span_seconds = 10\n{a}{b}"), 1);
+    near("energy", summary.energy_joules, 10.0 * (20.0 + 40.0 + 40.0), 1e-9);
+    near("three cores", summary.models["a"].energy_joules, 600.0, 1e-9);
+    near("one core", summary.models["b"].energy_joules, 200.0, 1e-9);
+}
+
 const FAMILY: &str = "[[families]]\nname = \"f\"\nactive = \"large\"\nvariants = [\
     { model = \"large\", energy_joules_per_row = 1.0, quality = 0.8 }, \
     { model = \"small\", energy_joules_per_row = 0.5, quality = 0.6 }]\n";
@@ -149,7 +186,13 @@ impl Policy for Switches {
 
     fn decide(&mut self, seen: &Observation) -> Decision {
         let mut decision = Decision::keep(Reason::Fixed, Duration::from_secs(1));
-        if seen.now.as_secs_f64() >= 50.0 {
+        // What is asked of the family is seen at the variant that answers.
+        let seconds = seen.now.as_secs_f64();
+        let is_told = seconds > 10.0 && !(50.0..52.0).contains(&seconds);
+        for model in seen.models.iter().filter(|_| is_told) {
+            assert_eq!(model.arrived_rows > 0, model.name == seen.families[0].active, "at {seconds} s");
+        }
+        if seconds >= 50.0 {
             decision.variants = BTreeMap::from([(FamilyName::from("f"), "small".into())]);
         }
         decision

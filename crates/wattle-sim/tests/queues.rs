@@ -15,8 +15,8 @@ use wattle_sim::summary::Summary;
 const SERVICE_SECONDS: f64 = 0.01;
 
 /// Debug builds play fewer requests, so chance has more room in them.
-const REQUESTS_SHARE: f64 = if cfg!(debug_assertions) { 0.1 } else { 1.0 };
-const WITHIN: f64 = if cfg!(debug_assertions) { 0.06 } else { 0.02 };
+const REQUESTS_SHARE: f64 = if cfg!(debug_assertions) { 0.06 } else { 1.0 };
+const WITHIN: f64 = if cfg!(debug_assertions) { 0.08 } else { 0.02 };
 
 /// Requests by load: the mean of a heavily loaded queue settles slowly.
 const LOADS: [(f64, f64); 3] = [(0.3, 1e6), (0.7, 2e6), (0.9, 8e6)];
@@ -68,6 +68,8 @@ impl Queue {
 #[test]
 fn mm1_has_the_mean_and_the_99th_percentile_of_the_theory() {
     for (load, requests) in LOADS {
+        // A tail settles more slowly than a mean.
+        let requests = if cfg!(debug_assertions) { requests } else { 3.0 * requests };
         let queue = Queue { servers: 1, batch_size: 1, spread: "exponential" };
         let summary = queue.check(load, requests, load / (1.0 - load) * SERVICE_SECONDS);
         // The time in the system is exponential.
@@ -75,7 +77,7 @@ fn mm1_has_the_mean_and_the_99th_percentile_of_the_theory() {
         for (name, found, share) in
             [("p50", summary.latency_ms_p50, 0.50), ("p99", summary.latency_ms_p99, 0.99_f64)]
         {
-            near(name, found.unwrap(), mean_ms * -(1.0 - share).ln(), 1.5 * WITHIN);
+            near(name, found.unwrap(), mean_ms * -(1.0 - share).ln(), WITHIN);
         }
         near("power", summary.power_watts_mean, 20.0 + 80.0 * load, WITHIN);
     }
@@ -147,12 +149,15 @@ fn late_batching_is_the_bulk_service_queue_of_the_theory() {
     // A batch limit of 1 is the plain queue: the chain agrees with the closed forms.
     near("M/M/1", bulk_latency_seconds(70.0, 1, true), SERVICE_SECONDS / 0.3, 1e-6);
     near("M/D/1", bulk_latency_seconds(70.0, 1, false), (1.0 + 0.7 / 0.6) * SERVICE_SECONDS, 1e-6);
-    for (batch_size, spread) in [(4, "constant"), (8, "constant"), (4, "exponential")] {
-        for (load, requests) in LOADS {
+    for (batch_size, spread) in [(4, "constant"), (4, "exponential")] {
+        // The mean settles with the number of batches: too many requests for a debug build.
+        let is_too_long = cfg!(debug_assertions) && spread == "exponential";
+        for (load, requests) in LOADS.into_iter().filter(|(load, _)| *load < 0.8 || !is_too_long) {
+            let requests = requests * f64::from(batch_size) / 2.0;
             let arrivals_rps = load * f64::from(batch_size) / SERVICE_SECONDS;
             let latency = bulk_latency_seconds(arrivals_rps, batch_size as usize, spread != "constant");
             let queue = Queue { servers: 1, batch_size, spread };
-            queue.check(load, requests / 2.0, latency - SERVICE_SECONDS);
+            queue.check(load, requests, latency - SERVICE_SECONDS);
         }
     }
 }

@@ -30,6 +30,7 @@ enum Command {
     Serve(Box<commands::serve::ServeArgs>),
     Demo(commands::demo::DemoArgs),
     Simulate(commands::simulate::SimulateArgs),
+    Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
@@ -39,7 +40,9 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) => "error",
-            Self::Serve(_) | Self::Simulate(_) | Self::Import(_) | Self::Runtimes(_) => "info",
+            Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
+                "info"
+            }
         }
     }
 }
@@ -53,6 +56,7 @@ fn main() -> std::process::ExitCode {
         Command::Serve(args) => commands::serve::run(*args),
         Command::Demo(args) => commands::demo::run(args),
         Command::Simulate(args) => commands::simulate::run(args),
+        Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))

@@ -20,6 +20,8 @@ pub(super) struct Speed {
     peak_flops: f64,
     /// Peak bandwidth of the memory, in bytes per second.
     bandwidth: f64,
+    /// The most of it that one compute unit uses, in bytes per second.
+    pub(super) unit_bandwidth: f64,
     /// Peak bandwidth of the link to the host, in bytes per second; `None` where there is none.
     link: Option<f64>,
 }
@@ -38,15 +40,15 @@ impl Speed {
                 Some(known(spec, &spec.host_link_bytes_per_second, "host_link_bytes_per_second")?)
             }
         };
+        let units = known(spec, &spec.compute_units, "compute_units")?;
+        let key = "memory_bandwidth_bytes_per_second";
+        let bandwidth = known(spec, &spec.memory_bandwidth_bytes_per_second, key)?;
         Ok(Self {
-            units: known(spec, &spec.compute_units, "compute_units")?,
+            units,
             boost_clock: known(spec, &spec.boost_clock_mhz, "boost_clock_mhz")?,
             peak_flops: known(spec, peak, peak_key)?,
-            bandwidth: known(
-                spec,
-                &spec.memory_bandwidth_bytes_per_second,
-                "memory_bandwidth_bytes_per_second",
-            )?,
+            bandwidth,
+            unit_bandwidth: bandwidth / (UNITS_TO_SATURATE_MEMORY.value * f64::from(units)),
             link,
         })
     }
@@ -91,9 +93,8 @@ impl BatchTime {
         let units_at_work = 1.0 / (1.0 / f64::from(units) + 1.0 / tiles);
         let share_at_work = units_at_work / f64::from(speed.units);
         let flops = speed.peak_flops * COMPUTE_EFFICIENCY.value * (clock / speed.boost_clock) * share_at_work;
-        let bandwidth = speed.bandwidth
-            * BANDWIDTH_EFFICIENCY.value
-            * (share_at_work / UNITS_TO_SATURATE_MEMORY.value).min(1.0);
+        let bandwidth =
+            BANDWIDTH_EFFICIENCY.value * (speed.unit_bandwidth * units_at_work).min(speed.bandwidth);
         let traffic_bytes =
             width * (network.parameters * network.passes_per_row + batch * network.activation_values_per_row);
         let link = speed

@@ -25,7 +25,7 @@ impl RunToken {
 #[derive(Debug, Clone, Default)]
 pub(super) struct ModelLoad {
     runs: Vec<Run>,
-    above_idle: Watts,
+    above_floor: Watts,
     /// The curve for so many running batches of so many threads, by their number less one. Forgotten
     /// when a knob turns or batches of other threads begin.
     curves: Vec<Option<CurveIndex>>,
@@ -44,8 +44,8 @@ impl ModelLoad {
         self.runs.len() as u32
     }
 
-    pub(super) fn above_idle(&self) -> Watts {
-        self.above_idle
+    pub(super) fn above_floor(&self) -> Watts {
+        self.above_floor
     }
 
     pub(super) fn add(&mut self, token: &RunToken, rows: u32, cores: u32) {
@@ -82,15 +82,15 @@ impl ModelLoad {
         *self.curves[slot].get_or_insert_with(|| model.curve(cores, running, knobs))
     }
 
-    /// Works out anew what the batches add to idle power.
-    pub(super) fn weigh(&mut self, model: &PlayedModel, idle: Watts, knobs: Knobs) {
+    /// Works out anew what the batches add to `floor`.
+    pub(super) fn weigh(&mut self, model: &PlayedModel, floor: Watts, knobs: Knobs) {
         let running = self.running();
-        let mut above_idle = Watts::ZERO;
+        let mut above_floor = Watts::ZERO;
         for index in 0..self.runs.len() {
             let run = self.runs[index];
             let curve = self.curve(model, run.cores, running, knobs);
-            above_idle += model.play_nearest(run.rows, running, curve).share_above(idle);
+            above_floor += model.play_nearest(run.rows, running, curve).share_above(floor);
         }
-        self.above_idle = above_idle;
+        self.above_floor = above_floor;
     }
 }

@@ -204,6 +204,13 @@ impl PlayedModel {
         (curve.smallest_batch, curve.largest_batch)
     }
 
+    /// The least power above `idle` that this model draws, at any point of its profile.
+    pub(super) fn least_above(&self, idle: Watts) -> Option<Watts> {
+        let rows = self.curves.iter().flat_map(|curve| &curve.rows.rows);
+        let least = rows.filter_map(|row| row.power_watts_mean).reduce(Watts::min);
+        least.map(|least| (least - idle).max(Watts::ZERO))
+    }
+
     /// The most power above `idle` that this model draws, at any point of its profile.
     pub(super) fn most_above(&self, idle: Watts) -> Watts {
         let rows = self.curves.iter().flat_map(|curve| &curve.rows.rows);

@@ -9,6 +9,7 @@
 
 mod correction;
 mod model_state;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use crate::profile::{PowerFigure, Profile};
 use crate::units::Watts;
 use correction::{Correction, Evidence};
 use model_state::{Bounds, ModelState};
+use shares::{Need, shares};
 
 /// When to ask again: often enough to see a model wake up.
 const ASK_AGAIN_IN: Duration = Duration::from_millis(250);
@@ -84,8 +86,8 @@ impl Default for BestUnderCapOptions {
 
 /// Chooses, for each model, the best profiled point that fits the model's share of the cap.
 ///
-/// What the cap leaves above idle power is shared equally by the models with traffic. Without a cap
-/// nothing is turned.
+/// What the cap leaves above idle power is shared by the models with traffic, see [`shares`]. Without a
+/// cap nothing is turned.
 #[derive(Debug, Clone)]
 pub struct BestUnderCap {
     approach: Approach,
@@ -191,19 +193,19 @@ impl BestUnderCap {
         let sole = self.prepare(seen);
         let over = self.learn(seen, cap);
         self.window.roll();
-        let active = |model: &ModelObservation| {
-            self.models.get(&model.name).is_some_and(|state| {
-                state.has_traffic(seen.now, self.dwell) && !state.candidates.front().is_empty()
+        let correction = self.correction.factor();
+        let need = |model: &ModelObservation| {
+            let state = self.models.get(&model.name)?;
+            let least =
+                state.candidates.least_hungry().filter(|_| state.has_traffic(seen.now, self.dwell))?;
+            let front = state.candidates.front().iter().map(|candidate| candidate.dynamic);
+            Some(Need {
+                least: least.dynamic * correction,
+                most: front.fold(Watts::ZERO, Watts::max) * correction,
             })
         };
-        let sharers = seen.models.iter().filter(|model| active(model)).count();
-        let bounds = Bounds {
-            cap,
-            idle: self.idle,
-            share: (cap - self.idle) / sharers.max(1) as f64,
-            correction: self.correction.factor(),
-            now: seen.now,
-        };
+        let needs: Vec<Need> = seen.models.iter().filter_map(need).collect();
+        let mut shares = shares(cap - self.idle, &needs).into_iter();
 
         let mut decision = Decision::nothing(ASK_AGAIN_IN);
         let (mut moved, mut went_down, mut all_parked) = (false, false, true);
@@ -220,6 +222,8 @@ impl BestUnderCap {
                 decision.reasons.push((Some(model.name.clone()), Reason::NoTraffic));
                 continue;
             }
+            let share = shares.next().unwrap_or(Watts::ZERO);
+            let bounds = Bounds { cap, idle: self.idle, share, correction, now: seen.now };
             let before = state.choice.map(|choice| choice.candidate);
             let candidate = state.choose(&bounds, dwell);
             if before != Some(candidate) {
@@ -247,7 +251,7 @@ impl BestUnderCap {
             self.window.restart(seen, went_down);
             self.evidence = Evidence::default();
         }
-        if let Some(power_watts_max) = over.filter(|_| all_parked && !moved && sharers > 0) {
+        if let Some(power_watts_max) = over.filter(|_| all_parked && !moved && !needs.is_empty()) {
             decision.reasons.push((None, Reason::CapUnreachable { power_watts_max, cap_watts: cap }));
         }
         decision

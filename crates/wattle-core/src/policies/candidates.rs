@@ -130,6 +130,22 @@ impl Candidates {
         Self { all, front: Vec::new(), limits: None, knobs: Vec::new() }
     }
 
+    /// The same points for a model that is asked for `load_rps` rows per second: it answers no more, and
+    /// is at each point's power only as long as it takes.
+    pub(super) fn at_load(&self, load_rps: f64) -> Self {
+        let at_load = |candidate: &Candidate| {
+            let share = (load_rps / candidate.throughput_rps).clamp(0.0, 1.0);
+            let dynamic = candidate.dynamic * share;
+            Candidate { throughput_rps: candidate.throughput_rps * share, dynamic, ..*candidate }
+        };
+        let mut all: Vec<Candidate> = self.all.iter().map(at_load).collect();
+        all.sort_by(|a, b| {
+            let less_dynamic = a.dynamic.get().total_cmp(&b.dynamic.get());
+            less_dynamic.then(b.throughput_rps.total_cmp(&a.throughput_rps))
+        });
+        Self { all, front: Vec::new(), limits: None, knobs: Vec::new() }
+    }
+
     /// Makes the front for a server of these `limits` and a device of these `knobs`, unless it is.
     pub(super) fn prepare(&mut self, limits: &ServingLimits, knobs: &[KnobRange]) {
         if self.limits.as_ref() == Some(limits) && self.knobs == knobs {

@@ -2,8 +2,9 @@
 //!
 //! An upper bound to compare with, for replays only: it knows the cap of all times and takes the
 //! profiles for the truth. No dwell, no correction, no margin. All knobs of a profile that the server
-//! and the device can turn are turned, the device's included. Every model is taken to have as much to
-//! do as it can, as its profile was taken.
+//! and the device can turn are turned, the device's included. Of each model it knows the load of the
+//! next seconds; one whose load nobody can know, or that has a backlog, is taken to have as much to do
+//! as it can.
 
 mod split;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use super::device_knobs::KnobHand;
 use crate::foresight::Foresight;
 use crate::id::ModelName;
 use crate::knob::{KnobRange, ServingChange, ServingLimits};
-use crate::observation::Observation;
+use crate::observation::{ModelObservation, Observation};
 use crate::policy::{Decision, Policy, Reason};
 use crate::profile::{PowerFigure, Profile};
 use crate::signal::Signal;
@@ -34,10 +35,18 @@ const HORIZONS: [Duration; 5] = [
     Duration::from_secs(366 * 86_400),
 ];
 
-/// Chooses with knowledge of the cap at all times.
+/// Over so long the load to come is averaged.
+const LOAD_WINDOW: Duration = Duration::from_secs(5);
+/// Looks at the load within that time.
+const LOAD_LOOKS: u32 = 10;
+/// Loads are told apart by steps of this factor.
+const LOAD_STEP: f64 = 1.02;
+
+/// Chooses with knowledge of the cap and of the load at all times.
 #[derive(Debug, Clone)]
 pub struct OracleUnderCap {
     cap: Option<Signal>,
+    offered_rps: BTreeMap<ModelName, Signal>,
     idle: Watts,
     models: BTreeMap<ModelName, Candidates>,
     plan: Option<Plan>,
@@ -48,6 +57,7 @@ pub struct OracleUnderCap {
 #[derive(Debug, Clone)]
 struct Plan {
     limits: Vec<(ModelName, ServingLimits)>,
+    loads: Vec<Option<f64>>,
     knobs: Vec<KnobRange>,
     at_device: Vec<(DevicePoint, Split)>,
 }
@@ -61,6 +71,7 @@ impl OracleUnderCap {
         let idle_powers = profiles.values().filter_map(|profile| profile.head.idle_power_watts);
         Self {
             cap: foresight.power_cap.clone(),
+            offered_rps: foresight.offered_rps.clone(),
             idle: idle_powers.fold(Watts::ZERO, Watts::max),
             models: profiles.iter().map(candidates).collect(),
             plan: None,
@@ -75,8 +86,10 @@ impl OracleUnderCap {
             [device] => &device.knobs,
             _ => &[],
         };
+        let loads: Vec<Option<f64>> = seen.models.iter().map(|model| self.load(seen.now, model)).collect();
         let fits = |plan: &Plan| {
             plan.knobs == knobs
+                && plan.loads == loads
                 && plan.limits.len() == seen.models.len()
                 && plan
                     .limits
@@ -86,7 +99,16 @@ impl OracleUnderCap {
         };
         let models = &self.models;
         self.plan.take_if(|plan| !fits(plan));
-        self.plan.get_or_insert_with(|| Plan::new(models, seen, knobs))
+        self.plan.get_or_insert_with(|| Plan::new(models, seen, knobs, loads))
+    }
+
+    /// Rows per second that the model will be asked for, in steps; `None`: as many as it can answer.
+    fn load(&self, now: Timestamp, model: &ModelObservation) -> Option<f64> {
+        let offered = self.offered_rps.get(&model.name)?;
+        let looks = (0..LOAD_LOOKS).filter_map(|look| offered.at(now + LOAD_WINDOW * look / LOAD_LOOKS));
+        let load = looks.sum::<f64>() / f64::from(LOAD_LOOKS);
+        let is_behind = model.queued_rows as f64 > load;
+        (!is_behind && load > 0.0).then(|| LOAD_STEP.powf((load.ln() / LOAD_STEP.ln()).ceil()))
     }
 
     /// When the cap next changes.
@@ -101,15 +123,19 @@ impl OracleUnderCap {
 }
 
 impl Plan {
-    fn new(models: &BTreeMap<ModelName, Candidates>, seen: &Observation, knobs: &[KnobRange]) -> Self {
-        let fronts: Vec<Vec<(DevicePoint, Vec<Candidate>)>> = seen
-            .models
-            .iter()
-            .map(|model| match models.get(&model.name) {
-                Some(candidates) => candidates.fronts_by_device(&model.limits, knobs),
-                None => Vec::new(),
-            })
-            .collect();
+    fn new(
+        models: &BTreeMap<ModelName, Candidates>,
+        seen: &Observation,
+        knobs: &[KnobRange],
+        loads: Vec<Option<f64>>,
+    ) -> Self {
+        let front = |(model, load): (&ModelObservation, &Option<f64>)| match (models.get(&model.name), load) {
+            (Some(all), None) => all.fronts_by_device(&model.limits, knobs),
+            (Some(all), Some(load)) => all.at_load(*load).fronts_by_device(&model.limits, knobs),
+            (None, _) => Vec::new(),
+        };
+        let fronts: Vec<Vec<(DevicePoint, Vec<Candidate>)>> =
+            seen.models.iter().zip(&loads).map(front).collect();
         let mut settings: Vec<DevicePoint> = Vec::new();
         for (setting, _) in fronts.iter().flatten() {
             if !settings.contains(setting) {
@@ -125,6 +151,7 @@ impl Plan {
         };
         Self {
             limits: seen.models.iter().map(|model| (model.name.clone(), model.limits)).collect(),
+            loads,
             knobs: knobs.to_vec(),
             at_device: settings.into_iter().map(split_at).collect(),
         }
@@ -151,7 +178,10 @@ impl Policy for OracleUnderCap {
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {
-        let ask_again_in = self.next_change(seen.now);
+        let mut ask_again_in = self.next_change(seen.now);
+        if !self.offered_rps.is_empty() {
+            ask_again_in = ask_again_in.min(LOAD_WINDOW);
+        }
         let Some(cap) = self.cap.as_ref().and_then(|cap| cap.at(seen.now)).map(Watts::new) else {
             return Decision::keep(Reason::NoCap, ask_again_in);
         };

@@ -73,6 +73,8 @@ impl Board {
             device: self.spec.title.clone(),
             runtime: "none".into(),
             idle_power_watts: None,
+            request_overhead_ms: None,
+            quality: None,
             power_source: "active-idle power of the device's file".into(),
             created: None,
             request_overhead_ms: None,

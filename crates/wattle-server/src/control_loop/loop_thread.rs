@@ -7,18 +7,21 @@ use std::time::Duration;
 
 use wattle_core::asking::Asking;
 use wattle_core::cap_account::{CapAccount, is_over};
-use wattle_core::id::ModelName;
+use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::ledger::Totals;
-use wattle_core::observation::{DeviceObservation, ModelObservation, Observation, PowerSample};
+use wattle_core::observation::{
+    DeviceObservation, FamilyObservation, ModelObservation, Observation, PowerSample,
+};
 use wattle_core::policy::Decision;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
-use super::status::{DecisionRecord, ModelStatus, PowerPoint, Status};
+use super::status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
 use crate::model_repository::Table;
+use crate::model_repository::family::Family;
 
 /// Length of a tick while nobody asks for anything.
 const IDLE_TICK: Duration = Duration::from_secs(1);
@@ -51,6 +54,8 @@ struct Driver<'a> {
     totals: Totals,
     power: CapAccount,
     last_reading: Option<Timestamp>,
+    /// The cap at the last reading: what is drawn until the next is held against it.
+    cap_at_last_reading: Option<Watts>,
     /// Power and utilisation over the last tick, for the status.
     last_power: Option<Watts>,
     last_utilization: Option<f64>,
@@ -62,6 +67,7 @@ struct Driver<'a> {
     samples: Vec<PowerSample>,
     asking: Asking,
     stats_when_asked: BTreeMap<ModelName, StatsSnapshot>,
+    family_rows_when_asked: BTreeMap<FamilyName, u64>,
     stats_last_tick: BTreeMap<ModelName, StatsSnapshot>,
     /// What was last told, so that the same is not told again.
     last_told: (Option<Watts>, Vec<(Option<ModelName>, &'static str)>),
@@ -80,6 +86,7 @@ impl<'a> Driver<'a> {
             totals: Totals::default(),
             power: CapAccount::default(),
             last_reading: None,
+            cap_at_last_reading: None,
             last_power: None,
             last_utilization: None,
             is_read_failing: false,
@@ -89,6 +96,7 @@ impl<'a> Driver<'a> {
             samples: Vec::new(),
             asking: Asking::new(now),
             stats_when_asked: BTreeMap::new(),
+            family_rows_when_asked: BTreeMap::new(),
             stats_last_tick: BTreeMap::new(),
             last_told: (None, Vec::new()),
             decide_us: None,
@@ -159,8 +167,9 @@ impl<'a> Driver<'a> {
         let sample = self.meter.sample(&reading);
         if let (Some(sample), Some(last)) = (sample, self.last_reading) {
             let interval = sample.at - last;
-            self.power.add(sample.power, interval, power_cap);
-            lock(&self.shared.window).add(sample.power, interval, power_cap);
+            let cap_then = self.cap_at_last_reading;
+            self.power.add(sample.power, interval, cap_then);
+            lock(&self.shared.window).add(sample.power, interval, cap_then);
             self.samples.push(sample);
             let mut points = lock(&self.shared.points);
             if points.len() == KEPT_POINTS {
@@ -169,10 +178,11 @@ impl<'a> Driver<'a> {
             points.push_back(PowerPoint {
                 seconds: sample.at.as_secs_f64(),
                 power_watts: sample.power,
-                power_cap_watts: power_cap,
+                power_cap_watts: cap_then,
             });
         }
         self.last_reading = Some(now);
+        self.cap_at_last_reading = power_cap;
         (self.last_power, self.last_utilization) = (sample.map(|sample| sample.power), reading.utilization);
         sample
     }
@@ -211,6 +221,7 @@ impl<'a> Driver<'a> {
             }
         });
         let models = models.collect();
+        let families = self.families(table);
         let seen = Observation {
             now,
             power_cap,
@@ -218,7 +229,7 @@ impl<'a> Driver<'a> {
             carbon_intensity,
             devices: vec![device],
             models,
-            families: Vec::new(),
+            families,
         };
         let before = self.around.clock.now();
         let decision = self.config.policy.decide(&seen);
@@ -229,6 +240,21 @@ impl<'a> Driver<'a> {
         self.asking.asked(now, power_cap, decision.ask_again_in);
         self.stats_when_asked = stats.clone();
         self.record(&seen, decision, decide_us, errors);
+    }
+
+    /// The families of which a variant serves, with what was asked of them since the last ask.
+    fn families(&mut self, table: &Table) -> Vec<FamilyObservation> {
+        let families = self.around.repository.families().iter();
+        let observe = |(name, family): (&FamilyName, &Family)| {
+            let rows = family.asked_rows();
+            let before = self.family_rows_when_asked.insert(name.clone(), rows).unwrap_or(0);
+            let active = family.active(table)?.clone();
+            let variants = family.variants().iter().filter(|model| table.contains_key(*model));
+            let mut variants: Vec<ModelName> = variants.cloned().collect();
+            variants.sort();
+            Some(FamilyObservation { name: name.clone(), variants, active, arrived_rows: rows - before })
+        };
+        families.filter_map(observe).collect()
     }
 
     /// What the configured trace says of the caps to come. A cap set by hand has no schedule.
@@ -257,6 +283,10 @@ impl<'a> Driver<'a> {
             if let Some(entry) = table.get(model) {
                 errors.extend(entry.turn(change).err().map(|error| format!("{model}: {error}")));
             }
+        }
+        // After the knobs, so that a variant takes over with those it is meant to have.
+        for (family, model) in &decision.variants {
+            errors.extend(self.around.repository.choose_variant(family, model).err());
         }
         self.apply_errors += errors.len() as u64;
         errors
@@ -340,6 +370,13 @@ impl<'a> Driver<'a> {
                 latency_ms_p99: stats.latency.quantile_ms(0.99),
             })
         });
+        let families = self.around.repository.families().iter().map(|(name, family)| FamilyStatus {
+            name: name.clone(),
+            variants: family.variants().to_vec(),
+            active: family.active(table).cloned(),
+            switches: family.switches(),
+            asked_rows: family.asked_rows(),
+        });
         self.shared.status.store(Arc::new(Status {
             uptime_seconds: now.as_secs_f64(),
             policy: self.config.policy.name().to_owned(),
@@ -353,6 +390,7 @@ impl<'a> Driver<'a> {
             power: self.power.clone(),
             utilization: self.last_utilization,
             models: models.collect(),
+            families: families.collect(),
             device_read_errors: self.read_errors,
             apply_errors: self.apply_errors,
             decide_us: self.decide_us,

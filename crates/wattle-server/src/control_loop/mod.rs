@@ -31,7 +31,7 @@ use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
 pub use cap::{CapOrigin, CapOverride};
-pub use status::{DecisionRecord, ModelStatus, PowerPoint, Status};
+pub use status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
 pub use waker::Waker;
 
 /// Decisions kept for the admin API.

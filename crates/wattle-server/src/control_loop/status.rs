@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use wattle_core::cap_account::CapAccount;
-use wattle_core::id::ModelName;
+use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::knob::{ServingLimits, ServingSetting};
 use wattle_core::ledger::Totals;
 use wattle_core::policy::Decision;
@@ -38,6 +38,8 @@ pub struct Status {
     pub utilization: Option<f64>,
     /// Each model.
     pub models: Vec<ModelStatus>,
+    /// Each family.
+    pub families: Vec<FamilyStatus>,
     /// Device readings that failed.
     pub device_read_errors: u64,
     /// Decisions that could not be carried out.
@@ -62,6 +64,7 @@ impl Status {
             power: CapAccount::default(),
             utilization: None,
             models: Vec::new(),
+            families: Vec::new(),
             device_read_errors: 0,
             apply_errors: 0,
             decide_us: None,
@@ -98,14 +101,29 @@ pub struct ModelStatus {
     pub latency_ms_p99: Option<f64>,
 }
 
-/// Power of one tick with the cap of its time.
+/// One family, as it stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct FamilyStatus {
+    /// Which family.
+    pub name: FamilyName,
+    /// Its variants.
+    pub variants: Vec<ModelName>,
+    /// The variant that answers; `None` where none is loaded.
+    pub active: Option<ModelName>,
+    /// How often another variant was chosen since the server started.
+    pub switches: u64,
+    /// Rows that were asked of the family since the server started.
+    pub asked_rows: u64,
+}
+
+/// Power of one tick with the cap at its start.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct PowerPoint {
     /// Seconds since the server started.
     pub seconds: f64,
     /// Mean power of the tick.
     pub power_watts: Watts,
-    /// The cap then.
+    /// The cap at the start of the tick.
     pub power_cap_watts: Option<Watts>,
 }
 

@@ -91,8 +91,8 @@ impl From<RepositoryError> for ApiError {
             RepositoryError::UnknownModel { .. } | RepositoryError::UnknownVersion { .. } => {
                 ErrorKind::NotFound
             }
-            RepositoryError::Load { .. } => ErrorKind::InvalidArgument,
-            RepositoryError::Folder { .. } => ErrorKind::Internal,
+            RepositoryError::Load { .. } | RepositoryError::IsFamily { .. } => ErrorKind::InvalidArgument,
+            RepositoryError::Folder { .. } | RepositoryError::Family { .. } => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
     }

@@ -184,10 +184,11 @@ async fn answer_of_stream(plane: &DataPlane, request: ModelInferRequest) -> prot
 
 async fn infer_one(plane: &DataPlane, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
     let mut model = plane.repository.find(&request.model_name, &request.model_version)?;
-    let (id, version) = (request.id.clone(), request.model_version.clone());
+    let (id, name) = (request.id.clone(), request.model_name.clone());
+    let version = request.model_version.clone();
     let request = read_request(request)?;
     let wants_energy = request.options.wants_energy;
-    let answer = infer::infer(plane, &mut model, &version, request).await?;
+    let answer = infer::infer(plane, &mut model, (&name, &version), request).await?;
     let parameters = if wants_energy {
         let parameters = super::energy_parameters(plane, answer.energy);
         parameters.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()

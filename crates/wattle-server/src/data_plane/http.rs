@@ -212,7 +212,7 @@ async fn model_infer(
         length => oip::read_request(&body, length)?,
     };
     let wants_energy = request.options.wants_energy;
-    let answer = infer::infer(&plane, &mut model, &path.version, request).await?;
+    let answer = infer::infer(&plane, &mut model, (&path.model, &path.version), request).await?;
     let mut parameters = Map::new();
     if wants_energy {
         parameters.extend(

@@ -44,12 +44,13 @@ pub struct InferAnswer {
     pub energy: Option<Joules>,
 }
 
-/// Runs `request` on `model`, which was found for `version` (empty: the latest). Where that has been
-/// replaced since, its successor takes the request and stands in `model` afterwards.
+/// Runs `request` on `model`, which was found for `name` (its own or its family's) and `version` (empty:
+/// the latest). Where that has been replaced since, its successor takes the request and stands in `model`
+/// afterwards.
 pub async fn infer(
     plane: &DataPlane,
     model: &mut Arc<ServedModel>,
-    version: &str,
+    (name, version): (&str, &str),
     mut request: InferRequest,
 ) -> Result<InferAnswer, ApiError> {
     let (mut receiver, deadline, picks) = loop {
@@ -65,15 +66,17 @@ pub async fn infer(
         let group = (rows > 0).then(|| group_of(&inputs, model.config.max_batch_size));
         let submission = Submission { inputs, rows, group, priority, deadline };
         match model.executor.submit(submission) {
-            Ok(receiver) => break (receiver, deadline, picks),
             Err(error @ ExecuteError::Closing { .. }) => {
-                let successor = plane.repository.find(model.name.as_str(), version)?;
+                let successor = plane.repository.find(name, version)?;
                 if Arc::ptr_eq(&successor, model) {
                     return Err(error.into());
                 }
                 *model = successor;
             }
-            Err(error) => return Err(error.into()),
+            submitted => {
+                plane.repository.count_asked(name, rows.max(1));
+                break (submitted?, deadline, picks);
+            }
         }
     };
     let lost = || ApiError::new(ErrorKind::Internal, format!("model '{}' lost the request", model.name));
@@ -333,7 +336,7 @@ mod tests {
         plane.repository.load("echo", None).unwrap();
         old.executor.close();
         let mut model = Arc::clone(&old);
-        let answer = infer(&plane, &mut model, "", request(["b", "a"])).await.unwrap();
+        let answer = infer(&plane, &mut model, ("echo", ""), request(["b", "a"])).await.unwrap();
         assert_eq!(answer.outputs.iter().map(|output| &output.data[..]).collect::<Vec<_>>(), [b"a", b"b"]);
         assert!(!Arc::ptr_eq(&model, &old));
     }
@@ -344,7 +347,7 @@ mod tests {
         let mut model = plane.repository.find("echo", "").unwrap();
         plane.repository.unload("echo").unwrap();
         model.executor.close();
-        let error = infer(&plane, &mut model, "", request(["a", "b"])).await.unwrap_err();
+        let error = infer(&plane, &mut model, ("echo", ""), request(["a", "b"])).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::NotFound);
     }
 
@@ -352,7 +355,7 @@ mod tests {
     async fn a_missing_input_is_told_with_all_that_were_given() {
         let (plane, _folder) = plane();
         let mut model = plane.repository.find("echo", "").unwrap();
-        let error = infer(&plane, &mut model, "", request(["a", "c"])).await.unwrap_err();
+        let error = infer(&plane, &mut model, ("echo", ""), request(["a", "c"])).await.unwrap_err();
         assert!(error.text.contains("input 'b' is missing for model 'echo'; got a, c;"), "{error}");
     }
 }

@@ -52,7 +52,7 @@ pub struct DataPlane {
     pub stopped: tokio::sync::watch::Receiver<bool>,
 }
 
-/// A model's metadata; every served version is listed.
+/// A model's metadata; every served version is listed. A family's is that of the variant that answers.
 fn model_metadata(
     plane: &DataPlane,
     name: &str,
@@ -60,7 +60,7 @@ fn model_metadata(
 ) -> Result<proto::ModelMetadataResponse, ApiError> {
     let model = plane.repository.find(name, version)?;
     let table = plane.repository.table();
-    let versions = table.get(name).map(|entry| entry.versions.keys().map(u64::to_string).collect());
+    let versions = table.get(&model.name).map(|entry| entry.versions.keys().map(u64::to_string).collect());
     let tensors = |specs: &[wattle_runtime::tensor::TensorSpec]| {
         let one =
             |spec: &wattle_runtime::tensor::TensorSpec| proto::model_metadata_response::TensorMetadata {

@@ -1,6 +1,7 @@
 //! The statistics extension: counts and times of each model, as Triton's clients read them.
 
 use serde_json::Value;
+use wattle_core::id::ModelName;
 
 use super::DataPlane;
 use super::error::ApiError;
@@ -9,8 +10,8 @@ use super::proto::{
 };
 use crate::model_repository::ServedModel;
 
-/// Statistics of one model (every served version where `version` is empty), or of all where `name` is
-/// empty.
+/// Statistics of one model (every served version where `version` is empty), of every variant of a family,
+/// or of all where `name` is empty.
 pub fn of(plane: &DataPlane, name: &str, version: &str) -> Result<ModelStatisticsResponse, ApiError> {
     let table = plane.repository.table();
     let model_stats = if !version.is_empty() {
@@ -19,7 +20,13 @@ pub fn of(plane: &DataPlane, name: &str, version: &str) -> Result<ModelStatistic
         if !name.is_empty() {
             plane.repository.find(name, "")?;
         }
-        let entries = table.iter().filter(|(entry, _)| name.is_empty() || entry.as_str() == name);
+        let family = plane.repository.families().get(name);
+        let is_asked = |model: &ModelName| {
+            name.is_empty()
+                || model.as_str() == name
+                || family.is_some_and(|family| family.variants().contains(model))
+        };
+        let entries = table.iter().filter(|(model, _)| is_asked(model));
         let served = entries.flat_map(|(_, entry)| entry.versions.values());
         served.map(|served| of_model(plane, served)).collect()
     };

@@ -93,6 +93,7 @@ pub fn resolve(
     if let Some(platform) = toml.platform.as_deref().filter(|platform| *platform != "onnx") {
         return Err(format!("platform is {platform:?}, expected \"onnx\""));
     }
+    toml.objective.latency()?;
     let mut triton = declared.triton.clone().unwrap_or_default();
     refuse_unsupported(name, &triton)?;
     let max_batch_size = max_batch_size(declared, &triton, model)?;

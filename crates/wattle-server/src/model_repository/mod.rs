@@ -4,12 +4,15 @@
 //! <models>/<name>/model.toml          optional, Wattle's own
 //! <models>/<name>/config.pbtxt        optional, Triton's
 //! <models>/<name>/<version>/model.onnx
+//! <models>/<family>/family.toml       optional, a name that one of several models answers for
 //! ```
 //! The table of what is served is swapped whole, so that requests read it without a lock. A model that
 //! is replaced or unloaded answers what it was given before it goes.
 
 pub mod config;
 pub mod config_pbtxt;
+mod error;
+pub mod family;
 pub mod model_toml;
 
 use std::collections::BTreeMap;
@@ -18,12 +21,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use arc_swap::ArcSwap;
-use wattle_core::id::ModelName;
+use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::knob::{ServingChange, SettingError};
 use wattle_runtime::runtime::{ModelSource, Runtime};
 
 use crate::executor::{Executor, StatsSnapshot, Surroundings};
 use config::{Declared, ModelConfig};
+use family::Family;
+
+pub use error::RepositoryError;
 
 /// One version of a model, ready to serve.
 pub struct ServedModel {
@@ -79,45 +85,6 @@ pub struct IndexLine {
     pub reason: String,
 }
 
-/// A model could not be found, loaded or unloaded.
-#[derive(Debug, thiserror::Error)]
-pub enum RepositoryError {
-    /// There is no such model.
-    #[error("Request for unknown model: '{name}' is not found; served now: {served}")]
-    UnknownModel {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        served: String,
-    },
-    /// There is no such version of the model.
-    #[error("Request for unknown model: '{name}' version {version} is not found; served versions: {served}")]
-    UnknownVersion {
-        /// The model asked for.
-        name: String,
-        /// The version asked for.
-        version: String,
-        /// The versions there are.
-        served: String,
-    },
-    /// The model could not be loaded; what was served before still is.
-    #[error("failed to load '{name}', {detail}")]
-    Load {
-        /// Which model.
-        name: String,
-        /// Why, with the file and what to do.
-        detail: String,
-    },
-    /// The folder could not be read.
-    #[error("failed to read the model repository {path}: {source}")]
-    Folder {
-        /// Which folder.
-        path: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
-
 /// The models of one folder.
 pub struct ModelRepository {
     folder: PathBuf,
@@ -125,6 +92,7 @@ pub struct ModelRepository {
     around: Surroundings,
     cores: u32,
     table: ArcSwap<Table>,
+    families: BTreeMap<FamilyName, Family>,
     /// Why models that were asked for are not there.
     unavailable: Mutex<BTreeMap<ModelName, String>>,
     /// Held while a model loads or unloads, so that two at once don't undo each other.
@@ -147,24 +115,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl ModelRepository {
-    /// A repository of `folder` with nothing loaded.
+    /// A repository of `folder` with nothing loaded. Families are read now, models when they are loaded.
     pub fn open(
         folder: &Path,
         runtime: Arc<dyn Runtime>,
         around: Surroundings,
     ) -> Result<Self, RepositoryError> {
-        let repository = Self {
+        let families = family::read_families(folder)?;
+        Ok(Self {
             folder: folder.to_owned(),
             runtime,
             cores: around.budget.limit(),
             around,
             table: ArcSwap::default(),
+            families: families.iter().map(|(name, family)| (name.clone(), family.into())).collect(),
             unavailable: Mutex::default(),
             changing: Mutex::default(),
             leaving: Mutex::default(),
-        };
-        repository.names()?;
-        Ok(repository)
+        })
     }
 
     /// What executes the models.
@@ -177,6 +145,30 @@ impl ModelRepository {
         self.table.load_full()
     }
 
+    /// The families, by name.
+    pub fn families(&self) -> &BTreeMap<FamilyName, Family> {
+        &self.families
+    }
+
+    /// Lets `model` answer for `family` from now on. Or says why it can't.
+    pub fn choose_variant(&self, family: &FamilyName, model: &ModelName) -> Result<(), String> {
+        let Some(found) = self.families.get(family) else {
+            return Err(format!("family {family} is not here"));
+        };
+        if found.choose(model) {
+            return Ok(());
+        }
+        let variants = join(found.variants().iter().map(ModelName::as_str));
+        Err(format!("family {family} has no variant {model}; it has {variants}"))
+    }
+
+    /// Counts `rows` that were asked of `name`, if that is a family. Models count their own.
+    pub fn count_asked(&self, name: &str, rows: u32) {
+        if let Some(family) = self.families.get(name) {
+            family.asked(rows);
+        }
+    }
+
     /// Loads every model of the folder. Those that fail are logged and listed in the index; the rest
     /// serve. Returns the failures.
     pub fn load_all(self: &Arc<Self>) -> Result<Vec<RepositoryError>, RepositoryError> {
@@ -184,12 +176,19 @@ impl ModelRepository {
         Ok(failures)
     }
 
-    /// The version asked for (empty: the latest) of a model that is served. Takes no lock.
+    /// The version asked for (empty: the latest) of a model that is served, or of the variant that
+    /// answers for a family. Takes no lock.
     pub fn find(&self, name: &str, version: &str) -> Result<Arc<ServedModel>, RepositoryError> {
         let table = self.table.load();
-        let entry = table.get(name).ok_or_else(|| RepositoryError::UnknownModel {
-            name: name.to_owned(),
-            served: join(table.keys().map(ModelName::as_str)),
+        let active = || self.families.get(name).and_then(|family| family.active(&table));
+        let entry = table.get(name).or_else(|| table.get(active()?));
+        let entry = entry.ok_or_else(|| {
+            let families = self.families.iter().filter(|(_, family)| family.active(&table).is_some());
+            let families = families.map(|(name, _)| name.as_str());
+            RepositoryError::UnknownModel {
+                name: name.to_owned(),
+                served: join(table.keys().map(ModelName::as_str).chain(families)),
+            }
         })?;
         if version.is_empty() {
             return Ok(Arc::clone(entry.latest()));
@@ -210,9 +209,11 @@ impl ModelRepository {
             let detail = "its name is not that of a folder in the model repository".to_owned();
             return Err(RepositoryError::Load { name: name.to_owned(), detail });
         }
+        self.refuse_family(name)?;
         let _changing = lock(&self.changing);
         let started = self.around.clock.now();
-        match self.read(name, config) {
+        let entry = self.read(name, config);
+        match entry.and_then(|entry| self.agrees_with_variants(name, &entry).map(|()| entry)) {
             Ok(entry) => {
                 let latest = entry.latest();
                 tracing::info!(
@@ -241,6 +242,7 @@ impl ModelRepository {
 
     /// Unloads a model. It takes no more requests; those it has are answered.
     pub fn unload(self: &Arc<Self>, name: &str) -> Result<(), RepositoryError> {
+        self.refuse_family(name)?;
         let _changing = lock(&self.changing);
         self.find(name, "")?;
         self.swap(name.into(), None);
@@ -249,7 +251,37 @@ impl ModelRepository {
         Ok(())
     }
 
-    /// Every model of the folder and its state, by name.
+    fn refuse_family(&self, name: &str) -> Result<(), RepositoryError> {
+        match self.families.get(name) {
+            None => Ok(()),
+            Some(family) => Err(RepositoryError::IsFamily {
+                name: name.to_owned(),
+                variants: join(family.variants().iter().map(ModelName::as_str)),
+            }),
+        }
+    }
+
+    /// Checks that clients of a family could not tell `entry` from the variants that are served.
+    fn agrees_with_variants(&self, name: &str, entry: &ModelEntry) -> Result<(), String> {
+        let table = self.table();
+        let is_variant = |model: &ModelName| model.as_str() == name;
+        for (family, found) in &self.families {
+            if !found.variants().iter().any(is_variant) {
+                continue;
+            }
+            let others = found.variants().iter().filter(|model| !is_variant(model));
+            for other in others.filter_map(|model| table.get(model)) {
+                let (new, other) = (entry.latest(), other.latest());
+                let difference = family::difference((&new.name, &new.config), (&other.name, &other.config));
+                if let Some(difference) = difference {
+                    return Err(format!("variants of family {family} must agree, but {difference}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every model and family of the folder and its state, by name.
     pub fn index(&self) -> Result<Vec<IndexLine>, RepositoryError> {
         let table = self.table();
         let unavailable = lock(&self.unavailable).clone();
@@ -270,6 +302,20 @@ impl ModelRepository {
                 lines.push(IndexLine { name, version, state, reason });
             }
         }
+        lines.extend(self.families.iter().map(|(name, family)| {
+            let answering = family.active(&table).and_then(|active| table.get_key_value(active));
+            let (version, state, reason) = match answering {
+                Some((model, entry)) => {
+                    (entry.latest().version.to_string(), "READY", format!("family: {model} answers"))
+                }
+                None => {
+                    let variants = join(family.variants().iter().map(ModelName::as_str));
+                    (String::new(), "UNAVAILABLE", format!("family: none of {variants} is loaded"))
+                }
+            };
+            IndexLine { name: name.to_string(), version, state, reason }
+        }));
+        lines.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(lines)
     }
 
@@ -323,16 +369,8 @@ impl ModelRepository {
 
     /// The folders that may hold a model, by name.
     fn names(&self) -> Result<Vec<String>, RepositoryError> {
-        let failed = |source| RepositoryError::Folder { path: self.folder.display().to_string(), source };
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.path().is_dir() && !name.starts_with('.') {
-                names.push(name);
-            }
-        }
-        names.sort();
+        let mut names = folder_names(&self.folder)?;
+        names.retain(|name| !self.families.contains_key(name.as_str()));
         Ok(names)
     }
 
@@ -366,6 +404,21 @@ impl ModelRepository {
         }
         Ok(entry)
     }
+}
+
+/// The folders in `folder`, by name, but for hidden ones.
+fn folder_names(folder: &Path) -> Result<Vec<String>, RepositoryError> {
+    let failed = |source| RepositoryError::Folder { path: folder.display().to_string(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() && !name.starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Whether a name is that of a folder, and of none outside the repository.

@@ -1,6 +1,13 @@
 //! `model.toml`: what an owner says of a model. Every key is optional; unknown keys are errors.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
 use serde::Deserialize;
+use wattle_core::id::ModelName;
+
+use super::{RepositoryError, declared, folder_names};
 
 /// The file, as written.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -12,6 +19,8 @@ pub struct ModelToml {
     pub batching: Batching,
     /// How many instances run, on how many cores each.
     pub instances: Instances,
+    /// What is wanted of its answers.
+    pub objective: Objective,
     /// Which versions are served: `latest = N`, `all = true` or `specific = [..]`; the latest one by
     /// default.
     pub versions: Versions,
@@ -45,6 +54,35 @@ pub struct Instances {
     pub count: Option<u32>,
     /// Compute threads of each; 1 by default.
     pub cores: Option<u32>,
+}
+
+/// `[objective]`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Objective {
+    /// Bound on the tail latency, in milliseconds, for policies that keep one; none by default.
+    pub latency_ms: Option<f64>,
+}
+
+impl Objective {
+    /// The bound on the tail latency, or why it is none.
+    pub fn latency(&self) -> Result<Option<Duration>, String> {
+        let Some(ms) = self.latency_ms else { return Ok(None) };
+        let latency = Duration::try_from_secs_f64(ms / 1e3).ok().filter(|latency| !latency.is_zero());
+        latency
+            .map(Some)
+            .ok_or_else(|| format!("objective.latency_ms is {ms}, expected milliseconds as a number over 0"))
+    }
+}
+
+/// The bound on the tail latency of each model in `folder` that has one. Files that are not as they
+/// should be are passed over here: loading the model tells what is wrong.
+pub fn latency_objectives(folder: &Path) -> Result<BTreeMap<ModelName, Duration>, RepositoryError> {
+    let objective = |name: String| {
+        let declared = declared(&folder.join(&name), None).ok()?;
+        Some((name.into(), declared.toml.objective.latency().ok()??))
+    };
+    Ok(folder_names(folder)?.into_iter().filter_map(objective).collect())
 }
 
 /// `[versions]`.

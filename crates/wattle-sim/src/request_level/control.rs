@@ -15,7 +15,8 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Joules, Watts};
 
 use super::Outcome;
-use super::node::{Counts, LATENCY_UNIT_NANOS, ModelState, Node, latency_histogram, nanos};
+use super::model_state::{Counts, LATENCY_UNIT_NANOS, ModelState, latency_histogram};
+use super::node::{Node, nanos};
 use crate::arrivals::rng;
 use crate::decisions::{DecisionTold, LastTold, tell};
 use crate::knobs::{observation, power_provenance, provenance};

@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use rand_distr::{Distribution, Exp1, LogNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use wattle_core::batching::{BatchLimits, BatchQueue, Next, Waiting};
+use wattle_core::batching::{BatchLimits, Next, Waiting};
 use wattle_core::played_device::RunToken;
 use wattle_core::time::Timestamp;
 
 use super::Outcome;
 use super::control::Control;
+use super::model_state::{LATENCY_UNIT_NANOS, ModelState, Request, Rest};
 use crate::arrivals::{Arrivals, rng};
 use crate::knobs::Knobs;
 use crate::plan::{Plan, Spread, Target};
@@ -22,12 +22,6 @@ use crate::workload::{Source, WorkloadError};
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 /// How often progress is told, in control ticks.
 const PROGRESS_TICKS: u64 = 64;
-
-/// What a request carries: which stream sent it, for clients that wait for the answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Request {
-    stream: u32,
-}
 
 /// An event that was planned. Ordered by time, then kind, then number.
 type Event = Reverse<(u64, EventKind, u32)>;
@@ -42,57 +36,6 @@ enum EventKind {
     Looks,
     /// The deadline of a waiting request may have passed; the number is the model.
     Expires,
-}
-
-/// One model as it runs.
-#[derive(Debug)]
-pub(super) struct ModelState {
-    pub(super) queue: BatchQueue<Request>,
-    pub(super) running: u32,
-    /// Compute threads of the batches that run.
-    pub(super) running_cores: u64,
-    /// Instances that rest.
-    resting: Vec<Rest>,
-    /// When a wait for a fuller batch is over, if one is planned.
-    looks_at: Option<u64>,
-    /// Whether the end of the oldest request's time is planned.
-    is_expiry_planned: bool,
-    /// Times of the plan in nanoseconds, as they are needed for each request.
-    timeout: Option<u64>,
-    overhead: u64,
-    objective: u64,
-    pub(super) counts: Counts,
-    pub(super) latencies: Histogram<u64>,
-}
-
-/// An instance that rests after a batch, as its duty cycle asks.
-#[derive(Debug, Clone, Copy)]
-struct Rest {
-    /// When the batch ended and how long it took.
-    ended: u64,
-    busy: Duration,
-    until: u64,
-}
-
-/// Counts of one model since the start.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counts {
-    pub(super) arrived_requests: u64,
-    pub(super) arrived_rows: u64,
-    pub(super) completed_requests: u64,
-    pub(super) completed_rows: u64,
-    pub(super) rejected: u64,
-    pub(super) expired: u64,
-    pub(super) batches: u64,
-    pub(super) batches_outside: u64,
-    pub(super) misses: u64,
-    pub(super) latency_nanos: u128,
-    /// Time that expired requests waited.
-    pub(super) expired_nanos: u128,
-    /// Core time of batches that ended, and when those that run began, times their cores.
-    pub(super) busy_core_nanos: u128,
-    pub(super) began_core_nanos: u128,
-    pub(super) parked_nanos: u64,
 }
 
 /// A batch that runs.
@@ -116,7 +59,7 @@ pub(super) struct Node<'a> {
     in_system: u64,
     in_system_nanos: u128,
     in_system_since: u64,
-    /// Whether a closed stream is among the streams: its answers cause arrivals.
+    /// The streams of the plan, in its order.
     streams: Vec<StreamState>,
     runs: Vec<Option<Run>>,
     free_runs: Vec<u32>,
@@ -151,22 +94,7 @@ impl<'a> Node<'a> {
             };
             streams.push(StreamState { arrivals, next, think });
         }
-        let mut models = Vec::new();
-        for model in &plan.models {
-            models.push(ModelState {
-                queue: BatchQueue::default(),
-                running: 0,
-                running_cores: 0,
-                resting: Vec::new(),
-                looks_at: None,
-                is_expiry_planned: false,
-                timeout: model.timeout.map(nanos),
-                overhead: nanos(model.overhead),
-                objective: model.objective.map_or(u64::MAX, nanos),
-                counts: Counts::default(),
-                latencies: latency_histogram(),
-            });
-        }
+        let models = plan.models.iter().map(ModelState::new).collect();
         let lognormals = plan.models.iter().map(|model| match model.spread {
             Spread::Lognormal(variation) => {
                 let variance = (1.0 + variation * variation).ln();
@@ -497,14 +425,6 @@ impl<'a> Node<'a> {
         let spent: u128 = arrived.iter().map(|at| u128::from(self.now - at)).sum();
         (arrived.len() as u64, self.in_system_nanos as f64 / 1e9, spent as f64 / 1e9)
     }
-}
-
-/// What one unit of the histograms is.
-pub(super) const LATENCY_UNIT_NANOS: u64 = 100;
-
-/// Percentiles to within 0.1 %, of latencies up to some 12 days.
-pub(super) fn latency_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 10_000_000_000_000, 3).expect("the bounds are lawful constants")
 }
 
 pub(super) fn nanos(duration: Duration) -> u64 {

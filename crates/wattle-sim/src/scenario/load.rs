@@ -243,7 +243,8 @@ impl Loaded {
         for (index, device) in plan.devices.iter_mut().enumerate() {
             let of_device = self.plan.models.iter().filter(|model| model.device == index);
             let of_device = of_device.map(|model| (model.name.clone(), profiles[&model.name].clone()));
-            device.played = played(&of_device.collect(), &self.name, device.id.as_str())?;
+            let shared_idle = device.played.shared_idle_power();
+            device.played = played(&of_device.collect(), shared_idle, &self.name, device.id.as_str())?;
             let basis = device.provenance.basis.max(Basis::Modelled);
             let source = format!("{}; unused units gated in a model", device.provenance.source);
             device.provenance = Provenance::new(basis, source);
@@ -272,7 +273,9 @@ impl Loaded {
                 let place = format!("devices.{}", device.name);
                 return Err(wrong(files.name(), &place, "a device without a model", "a model that names it"));
             }
-            let played = played(&profiles, files.name(), &device.name)?;
+            let place = format!("devices.{}.shared_idle_power_watts", device.name);
+            let shared_idle = Watts::new(number(files, &place, device.shared_idle_power_watts)?);
+            let played = played(&profiles, shared_idle, files.name(), &device.name)?;
             let sources: Vec<String> = profiles
                 .values()
                 .map(|profile| format!("{} on {}", profile.head.model, profile.head.device))
@@ -417,7 +420,13 @@ fn read_devices(written: &[DeviceFile], files: &mut Files<'_>) -> Result<Devices
     let mut devices = written.to_vec();
     if devices.is_empty() {
         let name = "device".to_owned();
-        devices.push(DeviceFile { name, spec: None, idle_power_watts: None, sensor_noise: 0.0 });
+        devices.push(DeviceFile {
+            name,
+            spec: None,
+            idle_power_watts: None,
+            shared_idle_power_watts: 0.0,
+            sensor_noise: 0.0,
+        });
     }
     devices.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(twice) = devices.windows(2).find(|pair| pair[0].name == pair[1].name) {
@@ -472,14 +481,16 @@ fn device_of(
 
 fn played(
     profiles: &BTreeMap<ModelName, Profile>,
+    shared_idle: Watts,
     file: &str,
     device: &str,
 ) -> Result<PlayedDevice, ScenarioError> {
-    PlayedDevice::new(profiles).map_err(|error| ScenarioError::Unfit {
+    let played = PlayedDevice::new(profiles).map_err(|error| ScenarioError::Unfit {
         file: file.to_owned(),
         place: format!("devices.{device}"),
         cause: error.to_string(),
-    })
+    })?;
+    Ok(played.with_shared_idle(shared_idle))
 }
 
 /// Everything but devices, models, families, streams and signals.

@@ -31,6 +31,9 @@ pub struct ModelFile {
     /// With `network`: the operating points to model; powers of two up to 128 and up to 4 instances by
     /// default.
     pub grid: Option<analytic::Grid>,
+    /// With `network`: the MIG slice that it runs on, in sevenths of the device; the whole device by
+    /// default.
+    pub mig_slices: Option<u32>,
     /// With `rows`: what the device draws with nothing to do.
     pub idle_power_watts: Option<f64>,
     /// Only rows of this partition.
@@ -106,7 +109,7 @@ impl ModelFile {
                     let expected = "a device with a spec, which the analytic model needs";
                     return Err(wrong(files.name(), &self.place(), "network without it", expected));
                 };
-                analytic_profile(network, spec, self.grid.as_ref()).map_err(|cause| {
+                self.analytic_profile(network, spec).map_err(|cause| {
                     wrong(
                         files.name(),
                         &format!("{}.network", self.place()),
@@ -120,6 +123,15 @@ impl ModelFile {
                 return Err(wrong(files.name(), &self.place(), "none or several", expected));
             }
         };
+        if self.network.is_none() && self.mig_slices.is_some() {
+            let place = format!("{}.mig_slices", self.place());
+            return Err(wrong(
+                files.name(),
+                &place,
+                "mig_slices without network",
+                "partition, to keep its rows",
+            ));
+        }
         for (column, wanted) in [("partition", &self.partition), ("variant", &self.variant)] {
             let Some(wanted) = wanted else { continue };
             profile.rows.retain(|row| {
@@ -137,6 +149,22 @@ impl ModelFile {
         }
         profile.head.model = self.name.as_str().into();
         Ok(profile)
+    }
+
+    /// The profile of a bundled network on `spec`, or a slice of it, by the analytic model.
+    fn analytic_profile(&self, network: &str, spec: &DeviceSpec) -> Result<Profile, String> {
+        let network = analytic::networks::bundled(network).map_err(|error| error.to_string())?;
+        let usual = || analytic::Grid {
+            batch_sizes: (0..=7).map(|power| 1 << power).collect(),
+            instances: (1..=4).collect(),
+            ..analytic::Grid::default()
+        };
+        let grid = self.grid.clone().unwrap_or_else(usual);
+        let profile = match self.mig_slices {
+            None => analytic::profile(spec, &network, &grid),
+            Some(slices) => analytic::profile_on_slice(spec, &network, &grid, slices),
+        };
+        profile.map_err(|error| error.to_string())
     }
 
     /// The profile of `rows`, by the words of a profile file, so that its reader checks it.
@@ -234,20 +262,4 @@ impl ModelFile {
         let place = format!("{}.{key}", self.place());
         value.map(|ms| Ok(Duration::from_secs_f64((number(files, &place, ms)? / 1e3).min(1e9)))).transpose()
     }
-}
-
-/// The profile of a bundled network on `spec` by the analytic model.
-fn analytic_profile(
-    network: &str,
-    spec: &DeviceSpec,
-    grid: Option<&analytic::Grid>,
-) -> Result<Profile, String> {
-    let network = analytic::networks::bundled(network).map_err(|error| error.to_string())?;
-    let usual = || analytic::Grid {
-        batch_sizes: (0..=7).map(|power| 1 << power).collect(),
-        instances: (1..=4).collect(),
-        ..analytic::Grid::default()
-    };
-    let grid = grid.cloned().unwrap_or_else(usual);
-    analytic::profile(spec, &network, &grid).map_err(|error| error.to_string())
 }

@@ -1,5 +1,7 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
+mod policy;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +14,9 @@ use wattle_core::policies::PolicyConfig;
 use wattle_core::policies::batch_sizer::BatchSizerOptions;
 use wattle_core::policies::best_under_cap::BestUnderCapOptions;
 use wattle_core::policies::cap_handling::CapHandlingOptions;
+use wattle_core::policies::carbon_adaptive::CarbonAdaptiveOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
+use wattle_core::policies::least_power_table::LeastPowerOptions;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuPowerSource, CpuRoots};
@@ -76,10 +80,15 @@ pub(crate) struct ServeArgs {
     /// The device that is metered and turned: cpu or simulated (made of the models' profiles) [default: cpu]
     #[arg(long, value_name = "NAME")]
     device: Option<DeviceKind>,
-    /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, dvfs, multi-tenant, batching or
-    /// combination [default: fixed]
+    /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, dvfs, multi-tenant, batching,
+    /// combination, frequency-scaling, resource-scaling-cu, resource-scaling-se, cofris-cu, cofris-se,
+    /// carbon-adaptive or carbon-adaptive-printed [default: fixed]
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
+    /// Figures of the device, for policies that plan with unused units gated (resource-scaling-…,
+    /// cofris-…): the name of a built-in device, such as amd-mi50, or a TOML file
+    #[arg(long, value_name = "NAME|FILE")]
+    device_spec: Option<String>,
     /// The profile of a model, in place of its profile.csv
     #[arg(long, value_name = "MODEL=FILE", value_parser = model_and_file)]
     profile: Vec<(String, PathBuf)>,
@@ -148,6 +157,7 @@ struct ServeFile {
     execution_providers: Option<Vec<String>>,
     device: Option<DeviceKind>,
     policy: Option<String>,
+    device_spec: Option<String>,
     power_cap_watts: Option<f64>,
     power_cap_trace: Option<PathBuf>,
     carbon_intensity: Option<f64>,
@@ -165,6 +175,10 @@ struct ServeFile {
     dvfs: DvfsOptions,
     /// Options of multi-tenant, batching and combination.
     best_under_cap: BestUnderCapOptions,
+    /// Options of frequency-scaling, resource-scaling-… and cofris-….
+    least_power: LeastPowerOptions,
+    /// Options of carbon-adaptive and carbon-adaptive-printed.
+    carbon_adaptive: CarbonAdaptiveOptions,
 }
 
 fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -283,7 +297,21 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         runtime_args.execution_providers =
             named.iter().map(|name| name.parse()).collect::<Result<_, _>>().context(ConfigError)?;
     }
+    let mut policy = PolicyConfig {
+        cap_handling: file.cap_handling,
+        batch_sizer: file.batch_sizer,
+        dvfs: file.dvfs,
+        best_under_cap: file.best_under_cap,
+        least_power: file.least_power,
+        carbon_adaptive: file.carbon_adaptive,
+        ..PolicyConfig::default()
+    };
+    if let Some(name) = args.policy.or(file.policy) {
+        policy.name = name;
+    }
+    let device_spec = args.device_spec.or(file.device_spec);
     let profiles = profiles::read_all(&models, &args.profile)?;
+    let profiles = policy::gate(&policy.name, device_spec.as_deref(), profiles)?;
     let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
     if tick.is_zero() {
         bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
@@ -326,24 +354,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let (runtime, why) = runtime_args.choose(simulated)?;
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");
 
-    let mut policy = PolicyConfig {
-        cap_handling: file.cap_handling,
-        batch_sizer: file.batch_sizer,
-        dvfs: file.dvfs,
-        best_under_cap: file.best_under_cap,
-        ..PolicyConfig::default()
-    };
-    if let Some(name) = args.policy.or(file.policy) {
-        policy.name = name;
-    }
-    let needs_profiles = matches!(policy.name.as_str(), "multi-tenant" | "batching" | "combination");
-    if needs_profiles && profiles.is_empty() {
-        tracing::warn!(
-            policy = policy.name,
-            "no model has a profile.csv: this policy will leave every knob alone"
-        );
-    }
-    let policy = policy.build(profiles).context(ConfigError)?;
+    let policy = policy::build(&policy, &models, profiles)?;
     let power_cap = signal(
         (args.power_cap_watts, args.power_cap_trace),
         (file.power_cap_watts, file.power_cap_trace),

@@ -1,0 +1,174 @@
+//! Families under load: what clients ask of a family is answered, whatever is switched or unloaded
+//! meanwhile, and the answer names the variant.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::task::JoinHandle;
+use wattle_core::id::{FamilyName, ModelName};
+use wattle_core::knob::ServingChange;
+use wattle_core::policies::PolicyOptions;
+
+use super::server::{IsOver, Live, Setup, http, http_json, profiles, request};
+
+const COLUMNS: &str = "batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,power_watts_max";
+const FAMILY: &str = "[[variants]]\nmodel = \"digits-s\"\nquality = 0.97\n\
+                      [[variants]]\nmodel = \"digits-m\"\nquality = 0.99\n";
+
+async fn start() -> Live {
+    let rows: &[&str] = &["1,1,1000,1,60,60", "16,1,8000,2,80,80"];
+    let options = PolicyOptions {
+        profiles: profiles(COLUMNS, &[("digits-s", rows), ("digits-m", rows)]),
+        ..PolicyOptions::default()
+    };
+    Setup { policy: "fixed", options, family: Some(FAMILY), ..Setup::default() }.start().await
+}
+
+/// Clients that ask the family without a pause, until told to stop: how often each model answered.
+async fn ask(live: &Live, clients: usize, is_over: &IsOver) -> Vec<JoinHandle<BTreeMap<String, u64>>> {
+    let client = live.client().await;
+    let one = |_| {
+        let (mut client, is_over) = (client.clone(), Arc::clone(is_over));
+        tokio::spawn(async move {
+            let mut answers = BTreeMap::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let answer = client.model_infer(request("digits")).await;
+                let answer = answer.expect("every request is answered").into_inner();
+                assert_eq!(answer.raw_output_contents[0].len(), 40, "ten scores");
+                *answers.entry(answer.model_name).or_default() += 1;
+            }
+            answers
+        })
+    };
+    (0..clients).map(one).collect()
+}
+
+async fn sum(clients: Vec<JoinHandle<BTreeMap<String, u64>>>) -> BTreeMap<String, u64> {
+    let mut sum = BTreeMap::new();
+    for client in clients {
+        for (model, answers) in client.await.unwrap() {
+            *sum.entry(model).or_default() += answers;
+        }
+    }
+    sum
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_is_lost_over_a_thousand_switches_and_each_answer_names_the_variant_that_gave_it() {
+    let live = start().await;
+    let is_over = IsOver::default();
+    let clients = ask(&live, 8, &is_over).await;
+    let repository = live.server.repository();
+    let family = FamilyName::from("digits");
+    for switch in 0..1000 {
+        let model = ["digits-m", "digits-s"][switch % 2];
+        repository.choose_variant(&family, &model.into()).unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let answers = sum(clients).await;
+    assert_eq!(answers.len(), 2, "both variants answered: {answers:?}");
+    let stats = repository.stats();
+    for (model, answers) in &answers {
+        assert_eq!(
+            stats[model.as_str()].completed_requests,
+            *answers,
+            "{model} answered what it is named for"
+        );
+    }
+    let found = &repository.families()[&family];
+    assert_eq!((found.switches(), found.asked_rows()), (1000, answers.values().sum()));
+    live.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_the_queue_of_a_variant_is_answered_by_it_and_the_next_by_the_new_one() {
+    let live = start().await;
+    let repository = live.server.repository();
+    let park = |instances| {
+        let change = ServingChange { instances: Some(instances), ..ServingChange::default() };
+        repository.table()["digits-s"].turn(&change).unwrap();
+    };
+    park(0);
+    let mut client = live.client().await;
+    let waiting = tokio::spawn({
+        let mut client = client.clone();
+        async move { client.model_infer(request("digits")).await.unwrap().into_inner().model_name }
+    });
+    super::server::until("the request waits", || repository.stats()["digits-s"].queued_requests == 1).await;
+    repository.choose_variant(&"digits".into(), &"digits-m".into()).unwrap();
+    assert_eq!(client.model_infer(request("digits")).await.unwrap().into_inner().model_name, "digits-m");
+    park(1);
+    assert_eq!(waiting.await.unwrap(), "digits-s");
+    live.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_chosen_variant_is_unloaded_under_load_the_other_answers() {
+    let live = start().await;
+    let is_over = IsOver::default();
+    let clients = ask(&live, 4, &is_over).await;
+    let repository = Arc::clone(live.server.repository());
+    tokio::task::spawn_blocking(move || {
+        for _ in 0..20 {
+            repository.unload("digits-s").unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+            repository.load("digits-s", None).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    })
+    .await
+    .unwrap();
+    is_over.store(true, Ordering::Relaxed);
+    let answers = sum(clients).await;
+    assert_eq!(answers.len(), 2, "both variants answered: {answers:?}");
+    assert_eq!(live.server.repository().families()["digits"].switches(), 0, "nothing was chosen");
+    live.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_family_has_metadata_readiness_configuration_and_statistics_as_a_model_has() {
+    let live = start().await;
+    let at = live.server.addresses();
+    let get = |path: &'static str| async move { http_json(at.http, "GET", path, "").await };
+    assert_eq!(get("/v2/models/digits/ready").await, (200, json!({ "name": "digits", "ready": true })));
+    let (_, family) = get("/v2/models/digits").await;
+    let (_, variant) = get("/v2/models/digits-s").await;
+    assert_eq!(family["name"], "digits");
+    for key in ["inputs", "outputs", "platform", "versions"] {
+        assert_eq!(family[key], variant[key], "{key}");
+    }
+    assert_eq!(get("/v2/models/digits/config").await, get("/v2/models/digits-s/config").await);
+    let (_, index) = http_json(at.http, "POST", "/v2/repository/index", "{}").await;
+    let line =
+        json!({ "name": "digits", "version": "1", "state": "READY", "reason": "family: digits-s answers" });
+    assert_eq!(index[0], line);
+
+    let data = vec!["0"; 64].join(",");
+    let body =
+        format!(r#"{{"inputs":[{{"name":"image","datatype":"FP32","shape":[1,1,8,8],"data":[{data}]}}]}}"#);
+    let (status, answer) = http_json(at.http, "POST", "/v2/models/digits/infer", &body).await;
+    assert_eq!((status, &answer["model_name"]), (200, &json!("digits-s")));
+    live.server.repository().choose_variant(&"digits".into(), &ModelName::from("digits-m")).unwrap();
+    let (_, answer) = http_json(at.http, "POST", "/v2/models/digits/infer", &body).await;
+    assert_eq!(answer["model_name"], "digits-m");
+
+    let (_, stats) = get("/v2/models/digits/stats").await;
+    let of_variants: Vec<_> = stats["model_stats"].as_array().unwrap().iter().map(|of| &of["name"]).collect();
+    assert_eq!(of_variants, ["digits-m", "digits-s"]);
+    let (_, metrics) = http(at.admin, "GET", "/metrics", "").await;
+    for line in [
+        "wattle_family_active{family=\"digits\",model=\"digits-s\"} 0",
+        "wattle_family_active{family=\"digits\",model=\"digits-m\"} 1",
+        "wattle_family_switches_total{family=\"digits\"} 1",
+        "wattle_family_rows_total{family=\"digits\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    let (status, refused) = http_json(at.http, "POST", "/v2/repository/models/digits/unload", "{}").await;
+    assert_eq!(status, 400, "{refused}");
+    live.server.stop().await;
+}

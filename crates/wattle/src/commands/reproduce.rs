@@ -1,0 +1,188 @@
+//! `wattle reproduce`: the five papers' experiments, published figures beside ours.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use wattle_core::nearest::nearest;
+use wattle_core::provenance::Provenance;
+use wattle_reproduce::{NAMES, Options, Reproduction, Row, run as run_one};
+use wattle_sim::report::{Block, Cell, Page, Plot, Table as PageTable};
+
+use crate::commands::simulate::{available_threads, figure};
+use crate::exit::ConfigError;
+use crate::output::say;
+use crate::progress::Progress;
+use crate::table::Table;
+
+/// Run the experiments of the five papers on Wattle's policies: published figures beside ours
+///
+/// Examples:
+///   wattle reproduce all
+///   wattle reproduce renewable --data ~/traces --out renewable
+///
+/// Every figure of ours says how it is known and what it rests on; nothing is fitted to a published
+/// result. NAME is batchsizer, renewable, cofris, sharing, carbon-adaptive or all.
+#[derive(Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ReproduceArgs {
+    /// The experiment
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Folder of real profiles and traces to use in place of the bundled ones
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Write report.html and rows.json of each experiment there
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Threads to run on [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Print one JSON object, {"rows": [...]}
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
+    let names: Vec<&str> = match args.name.as_str() {
+        "all" => NAMES.to_vec(),
+        name => match NAMES.iter().find(|known| **known == name) {
+            Some(known) => vec![known],
+            None => {
+                let near = nearest(name, NAMES).unwrap_or_default();
+                let known = NAMES.join(", ");
+                return Err(anyhow!(
+                    "unknown experiment {name:?}, did you mean {near:?}? known: {known}, all"
+                ))
+                .context(ConfigError);
+            }
+        },
+    };
+    if let Some(data) = args.data.as_ref().filter(|data| !data.is_dir()) {
+        return Err(anyhow!("--data {} is no folder", data.display())).context(ConfigError);
+    }
+    let threads = args.threads.unwrap_or_else(available_threads);
+    let options = Options { data: args.data.clone(), threads };
+    let mut all = Vec::new();
+    for name in names {
+        let progress = Progress::new(name);
+        let done = run_one(name, &options, &|share| progress.tell(share)).context(ConfigError)?;
+        drop(progress);
+        if !args.json {
+            print(&done);
+        }
+        all.push(done);
+    }
+    if let Some(out) = &args.out {
+        write(out, &all).with_context(|| format!("failed to write {}", out.display()))?;
+        if !args.json {
+            say(format_args!("wrote {}", out.join("report.html").display()));
+        }
+    }
+    if args.json {
+        say(serde_json::to_string_pretty(&rows(&all))?);
+    }
+    Ok(())
+}
+
+/// All rows in one object, each with the experiment it is of.
+fn rows(all: &[Reproduction]) -> serde_json::Value {
+    let of = |done: &Reproduction| {
+        let name = done.name.clone();
+        done.rows
+            .iter()
+            .map(move |row| {
+                let mut value = serde_json::json!(row);
+                if let Some(object) = value.as_object_mut() {
+                    object.insert("experiment".into(), name.clone().into());
+                }
+                value
+            })
+            .collect::<Vec<_>>()
+    };
+    serde_json::json!({ "rows": all.iter().flat_map(of).collect::<Vec<_>>() })
+}
+
+fn print(done: &Reproduction) {
+    say(format_args!("{}: {}", done.name, done.title));
+    let mut table = Table::new(&["figure", "published", "ours", "unit", "basis"]);
+    for row in &done.rows {
+        table.row([
+            row.figure.clone(),
+            figure(row.published),
+            figure(row.ours),
+            row.unit.clone(),
+            row.basis.to_string(),
+        ]);
+    }
+    say(table);
+    for (why, of) in reasons(&done.rows) {
+        say(format_args!("why {of}: {why}"));
+    }
+    done.notes.iter().for_each(|note| say(format_args!("note: {note}")));
+    say("");
+}
+
+/// Each reason once, with the figures it is of.
+fn reasons(rows: &[Row]) -> Vec<(String, String)> {
+    let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+    for row in rows.iter().filter(|row| !row.why.is_empty()) {
+        match told.iter_mut().find(|(why, _)| *why == row.why) {
+            Some((_, figures)) => figures.push(&row.figure),
+            None => told.push((row.why.clone(), vec![&row.figure])),
+        }
+    }
+    let short = |figures: Vec<&str>| match figures[..] {
+        [one] => format!("{one:?} differs"),
+        [first, ..] => format!("{first:?} and {} more differ", figures.len() - 1),
+        [] => String::new(),
+    };
+    told.into_iter().map(|(why, figures)| (why, short(figures))).collect()
+}
+
+fn write(out: &std::path::Path, all: &[Reproduction]) -> Result<()> {
+    std::fs::create_dir_all(out)?;
+    std::fs::write(out.join("rows.json"), serde_json::to_string_pretty(&rows(all))? + "\n")?;
+    std::fs::write(out.join("report.html"), page(all).to_html())?;
+    Ok(())
+}
+
+fn page(all: &[Reproduction]) -> Page {
+    let mut blocks = vec![Block::Paragraph(
+        "Published figures beside those of Wattle's own policies. Nothing is fitted to a published result."
+            .into(),
+    )];
+    for done in all {
+        blocks.push(Block::Heading(format!("{}: {}", done.name, done.title)));
+        blocks.push(Block::Table(PageTable {
+            caption: "Published and ours".into(),
+            headers: ["figure", "published", "ours", "unit", "ours rests on", "why they differ"]
+                .map(Into::into)
+                .to_vec(),
+            rows: done.rows.iter().map(cells).collect(),
+        }));
+        blocks.extend(done.notes.iter().cloned().map(Block::Note));
+        let plot = |(caption, svg): &(String, String)| Plot {
+            svg: svg.clone(),
+            alternative: caption.clone(),
+            caption: caption.clone(),
+        };
+        if !done.plots.is_empty() {
+            blocks.push(Block::Plots(done.plots.iter().map(plot).collect()));
+        }
+    }
+    Page { title: "The five papers, reproduced".into(), blocks }
+}
+
+fn cells(row: &Row) -> Vec<Cell> {
+    let number = |value: Option<f64>| Cell::number(value.map(|value| figure(Some(value))));
+    vec![
+        Cell::Text(row.figure.clone()),
+        number(row.published),
+        number(row.ours),
+        Cell::Text(row.unit.clone()),
+        Cell::Provenance(Provenance::new(row.basis, row.rests_on.clone())),
+        Cell::Text(row.why.clone()),
+    ]
+}
