@@ -77,8 +77,6 @@ impl Board {
             quality: None,
             power_source: "active-idle power of the device's file".into(),
             created: None,
-            request_overhead_ms: None,
-            quality: None,
             notes: None,
         };
         let ungated = Profile { head, rows };
