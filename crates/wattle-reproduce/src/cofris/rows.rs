@@ -372,8 +372,7 @@ fn beyond(rows: &mut Maker, results: &Results<'_>) -> Result<(), ReproduceError>
         None,
         saved_percent(results.mean_power(&with_batches(), unit)?, cofris),
         "%",
-        "an extension that the paper names as future work: no help here, as the load that needs larger \
-             batches is rare and they wait",
+        "an extension, which the paper names as future work",
     );
     rows.add(
         "idle between requests: power saved by a free batch size over CoFRIS-CU",
