@@ -9,16 +9,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::DeviceId;
-use crate::observation::Observation;
+use crate::observation::{ModelObservation, Observation};
 use crate::time::Timestamp;
 use crate::units::Watts;
 
 /// After this long a change counts as made, even if batches begun before it might still run.
 const LONGEST_SETTLING: Duration = Duration::from_secs(1);
 
-/// When a window's own batches are this many times those in flight at the change, the latter are too
-/// small a part of the readings to matter.
-const OWN_BATCHES_PER_BATCH_IN_FLIGHT: u64 = 4;
+/// When a window's own batches are this many times those in flight at the change, in number and in time,
+/// the latter are too small a part of the readings to matter.
+const OWN_PER_IN_FLIGHT: u32 = 4;
 
 /// Power and batches since the setting in force was made.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,8 @@ pub(super) struct PowerWindow {
     went_down: bool,
     /// Batches that may have been running at the change.
     in_flight: u64,
+    /// When they are done by their usual time; never later than [`LONGEST_SETTLING`].
+    done_by: Timestamp,
     /// Whether those are known to be done.
     settled: bool,
     /// Whether batches ran when the change was made.
@@ -59,6 +61,7 @@ impl PowerWindow {
             .filter(|model| model.executed_batches > 0 || model.queued_rows > 0 || model.running_batches > 0)
             .map(|model| u64::from(model.setting.instances))
             .sum();
+        self.done_by = seen.now + batch_time(seen).unwrap_or(LONGEST_SETTLING).min(LONGEST_SETTLING);
         self.ran_at_change = seen.models.iter().any(|model| model.running_batches > 0);
         self.settled = false;
         self.batches_since_change = 0;
@@ -85,13 +88,14 @@ impl PowerWindow {
         let executed: u64 = seen.models.iter().map(|model| model.executed_batches).sum();
         self.batches += executed;
         self.batches_since_change += executed;
-        let mostly_own = self.batches_since_change >= self.in_flight * OWN_BATCHES_PER_BATCH_IN_FLIGHT;
+        let mostly_own = self.batches_since_change >= self.in_flight * u64::from(OWN_PER_IN_FLIGHT)
+            && seen.now - self.since >= (self.done_by - self.since) * OWN_PER_IN_FLIGHT;
         let counts = !self.went_down || self.settled || mostly_own;
         // None has ended since and some still run: these are the old ones, however long they take.
         let old_ones_run = self.ran_at_change
             && self.batches_since_change == 0
             && seen.models.iter().any(|model| model.running_batches > 0);
-        self.settled |= self.batches_since_change >= self.in_flight
+        self.settled |= (self.batches_since_change >= self.in_flight && seen.now >= self.done_by)
             || (seen.now - self.since >= LONGEST_SETTLING && !old_ones_run);
 
         self.fresh.clear();
@@ -159,4 +163,15 @@ impl PowerWindow {
         let known: Watts = self.devices.values().filter_map(|device| device.power_max).sum();
         (known > cap).then_some(known)
     }
+}
+
+/// How long a batch of the setting before takes, by Little's law over the models; the longest. `None`
+/// where a model that ran ended none since the last ask.
+fn batch_time(seen: &Observation) -> Option<Duration> {
+    let ran = seen.models.iter().filter(|model| model.running_batches > 0 || model.executed_batches > 0);
+    let time = |model: &ModelObservation| {
+        let ended = u32::try_from(model.executed_batches).ok().filter(|ended| *ended > 0)?;
+        Some(model.interval * model.running_batches.max(model.setting.instances) / ended)
+    };
+    ran.map(time).try_fold(Duration::ZERO, |longest, time| Some(longest.max(time?)))
 }
