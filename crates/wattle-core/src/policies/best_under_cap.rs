@@ -135,7 +135,8 @@ impl BestUnderCap {
 
     fn note_traffic(&mut self, seen: &Observation) {
         for model in &seen.models {
-            if (model.arrived_rows > 0 || model.queued_rows > 0)
+            // A batch that runs is traffic too, however long ago it was asked for: it draws power.
+            if (model.arrived_rows > 0 || model.queued_rows > 0 || model.running_batches > 0)
                 && let Some(state) = self.models.get_mut(&model.name)
             {
                 state.last_traffic = Some(seen.now);
@@ -173,19 +174,19 @@ impl BestUnderCap {
         let has_traffic = |model: &&ModelObservation| {
             self.models.get(&model.name).is_some_and(|state| state.has_traffic(now, dwell))
         };
-        let knobs: &[KnobRange] = match &seen.devices[..] {
-            [device] if self.hand.is_some() && seen.models.iter().filter(has_traffic).count() == 1 => {
-                &device.knobs
-            }
-            _ => &[],
+        let (knobs, open) = match &seen.devices[..] {
+            [device] => (&device.knobs[..], device.knobs.iter().map(fully_open).collect()),
+            _ => (&[][..], Vec::new()),
         };
+        let sole = self.hand.is_some() && seen.models.iter().filter(has_traffic).count() == 1;
         for model in &seen.models {
             if let Some(state) = self.models.get_mut(&model.name) {
-                let own = state.has_traffic(now, dwell);
-                state.candidates.prepare(&model.limits, if own { knobs } else { &[] });
+                // Knobs that are not turned stand fully open: rows taken there can be set.
+                let own = sole && state.has_traffic(now, dwell);
+                state.candidates.prepare(&model.limits, if own { knobs } else { &open });
             }
         }
-        !knobs.is_empty()
+        sole && !knobs.is_empty()
     }
 
     fn decide_under(&mut self, seen: &Observation, cap: Watts) -> Decision {
@@ -256,6 +257,11 @@ impl BestUnderCap {
         }
         decision
     }
+}
+
+/// The knob as it stands when nobody turns it.
+fn fully_open(range: &KnobRange) -> KnobRange {
+    KnobRange { knob: range.knob, min: range.max, max: range.max, steps: Vec::new() }
 }
 
 impl Policy for BestUnderCap {

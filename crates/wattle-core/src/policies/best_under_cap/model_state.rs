@@ -79,7 +79,10 @@ impl ModelState {
 
     /// Whether the point keeps to the bounds, as far as is known.
     fn fits(&self, candidate: &Candidate, bounds: &Bounds) -> bool {
-        candidate.dynamic * bounds.correction <= bounds.share && !self.bars(candidate, bounds)
+        // Under a cap below idle power nothing fits, not even a row that noise put there.
+        bounds.cap >= bounds.idle
+            && candidate.dynamic * bounds.correction <= bounds.share
+            && !self.bars(candidate, bounds)
     }
 
     fn bars(&self, candidate: &Candidate, bounds: &Bounds) -> bool {

@@ -120,6 +120,7 @@ fn models_with_traffic_share_what_the_cap_leaves_above_idle() {
     plant.models[2].setting.instances = 0; // so that it draws nothing either
     plant.models[1].arrived_rows = 0;
     plant.models[1].queued_rows = 0;
+    plant.models[1].running_batches = 0;
     plant.cap = Some(120.0);
     let mut policy = policy(Approach::Combination, &["a", "b"]);
     let decision = plant.tick(&mut policy);
@@ -220,6 +221,35 @@ fn going_up_waits_for_the_dwell_unless_the_cap_rose() {
     plant.cap = Some(95.0);
     plant.tick(&mut policy);
     assert_eq!(setting(&plant, 0), (8, 1, 1.0), "the cap rose");
+}
+
+#[test]
+fn a_model_whose_batch_still_runs_keeps_its_share() {
+    let mut plant = plant(&["a", "b"], 1.0);
+    plant.cap = Some(120.0);
+    let mut policy = policy(Approach::Combination, &["a", "b"]);
+    plant.tick(&mut policy);
+    for model in &mut plant.models[..1] {
+        (model.arrived_rows, model.queued_rows, model.executed_batches, model.running_batches) = (0, 0, 0, 1);
+    }
+    plant.run(&mut policy, 30);
+    assert_eq!([setting(&plant, 0), setting(&plant, 1)], [(4, 1, 1.0), (4, 1, 1.0)], "50 W each above idle");
+    plant.models[0].running_batches = 0;
+    plant.models[0].setting.instances = 0; // so that it draws nothing
+    plant.run(&mut policy, 30);
+    assert_eq!(setting(&plant, 1), (8, 2, 1.0), "now it is done");
+}
+
+#[test]
+fn below_idle_power_nothing_runs_though_a_row_lies_there() {
+    let mut below = row(ROWS[0]);
+    below.power_watts_max = Some(Watts::new(IDLE - 1.0));
+    let profiles = [("m".into(), profile(Some(IDLE), [below]))].into();
+    let mut policy = BestUnderCap::new(Approach::Combination, &BestUnderCapOptions::default(), &profiles);
+    let mut plant = plant(&["m"], 1.0);
+    plant.cap = Some(IDLE - 5.0);
+    plant.tick(&mut policy);
+    assert_eq!(plant.models[0].setting.instances, 0);
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn two_models_share_a_device_whose_knobs_are_open() {
     let mut policy = turning(&["a", "b"], true);
     plant.models[1].arrived_rows = 0;
     plant.models[1].queued_rows = 0;
+    plant.models[1].running_batches = 0;
     plant.cap = Some(80.0);
     plant.tick(&mut policy);
     assert_eq!(plant.device.core_clock_mhz, 1063.0, "a has the device to itself");
