@@ -249,7 +249,13 @@ impl<'a> Model<'a> {
             let _ = write!(notes, "\n{} = {} ({})", assumption.name, assumption.value, assumption.source);
         }
         notes.push_str("\nDevice:");
-        self.note_device(&mut notes);
+        for (key, figure) in figures_used(self.spec) {
+            let _ = match figure {
+                Some((basis, source)) => write!(notes, "\n{key}: {basis}, {source}"),
+                None => write!(notes, "\n{key}: unknown"),
+            };
+        }
+        let _ = write!(notes, "\nThe worst of all that this rests on: {}.", basis(self.spec, self.network));
         let idle = self.power.as_ref().map(|power| power.at_rest);
         ProfileHead {
             model: self.network.name.as_str().into(),
@@ -263,40 +269,44 @@ impl<'a> Model<'a> {
             notes: Some(notes),
         }
     }
+}
 
-    /// Adds a line for each figure of the device that the model used.
-    fn note_device(&self, notes: &mut String) {
-        let mut note = |key: &str, figure: Option<(Basis, &str)>| {
-            let _ = match figure {
-                Some((basis, source)) => write!(notes, "\n{key}: {basis}, {source}"),
-                None => write!(notes, "\n{key}: unknown"),
-            };
+/// How well a profile of `network` on the device of `spec` is known: the worst of the figures of both that
+/// the model uses, and of its constants. Its rows are computed, so it is modelled at best.
+pub fn basis(spec: &DeviceSpec, network: &Network) -> Basis {
+    let of_device = figures_used(spec).into_iter().filter_map(|(_, figure)| Some(figure?.0));
+    of_device.fold(network.basis.max(assumptions::BASIS).max(Basis::Modelled), Basis::max)
+}
+
+/// A figure's key, and how it is known and from where; `None` where it is unknown.
+type Known<'a> = (&'static str, Option<(Basis, &'a str)>);
+
+/// The figures of a device that the model uses.
+fn figures_used(spec: &DeviceSpec) -> Vec<Known<'_>> {
+    macro_rules! figures {
+        ($($key:ident),*) => {
+            vec![$((
+                stringify!($key),
+                spec.$key.as_ref().map(|figure| (figure.basis, figure.source.as_str())),
+            )),*]
         };
-        macro_rules! note_each {
-            ($($key:ident),*) => {
-                $(note(
-                    stringify!($key),
-                    self.spec.$key.as_ref().map(|figure| (figure.basis, figure.source.as_str())),
-                );)*
-            };
-        }
-        note_each!(
-            compute_units,
-            memory_bytes,
-            memory_bandwidth_bytes_per_second,
-            memory_energy_picojoules_per_bit,
-            host_link_bytes_per_second,
-            peak_flops_fp32,
-            peak_flops_tf32,
-            peak_flops_fp16,
-            boost_clock_mhz,
-            idle_power_watts,
-            loaded_idle_power_watts,
-            max_power_watts,
-            static_power_watts,
-            active_idle_power_watts,
-            core_voltage_millivolts,
-            context_memory_bytes
-        );
     }
+    figures!(
+        compute_units,
+        memory_bytes,
+        memory_bandwidth_bytes_per_second,
+        memory_energy_picojoules_per_bit,
+        host_link_bytes_per_second,
+        peak_flops_fp32,
+        peak_flops_tf32,
+        peak_flops_fp16,
+        boost_clock_mhz,
+        idle_power_watts,
+        loaded_idle_power_watts,
+        max_power_watts,
+        static_power_watts,
+        active_idle_power_watts,
+        core_voltage_millivolts,
+        context_memory_bytes
+    )
 }

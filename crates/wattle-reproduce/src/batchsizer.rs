@@ -26,9 +26,11 @@ use wattle_sim::plan::Plan;
 use wattle_sim::request_level::{self, Outcome};
 use wattle_sim::scenario::Loaded;
 
+use crate::row::analytic_basis;
 use crate::{Options, ReproduceError, Reproduction};
 
 const NAME: &str = "batchsizer";
+const DEVICE: &str = "nvidia-p40";
 /// Batch size of the comparison by DVFS (section 5.1).
 const DVFS_BATCH: u32 = 16;
 /// Batch sizes that BatchSizer chooses from (section 5.1).
@@ -77,11 +79,12 @@ fn run_at(
         None => Vec::new(),
     };
     progress(1.0);
+    let basis = analytic_basis(NAME, DEVICE, &jobs::NETWORKS)?;
     Ok(Reproduction {
         name: NAME.to_owned(),
         title: "BatchSizer: Power-Performance Trade-off for DNN Inference (Nabavinejad, Reda, Ebrahimi)"
             .to_owned(),
-        rows: rows::all(&jobs, &falling, &logged),
+        rows: rows::all(basis, &jobs, &falling, &logged),
         notes,
         plots: plots::all(&jobs, &falling),
     })
@@ -90,7 +93,7 @@ fn run_at(
 /// A network, saturated, on a Tesla P40, with the profile of the analytic model over batch size and clock.
 fn loaded(network: &str) -> Result<Loaded, ReproduceError> {
     let text = format!(
-        "span_seconds = 60\n[[devices]]\nname = \"gpu\"\nspec = \"nvidia-p40\"\n[[models]]\n\
+        "span_seconds = 60\n[[devices]]\nname = \"gpu\"\nspec = \"{DEVICE}\"\n[[models]]\n\
          name = \"{network}\"\nnetwork = \"{network}\"\nbatch_size = 1\ngrid.batch_sizes = {BATCH_SIZES:?}\n\
          grid.instances = [1]\ngrid.clocks = {CLOCKS:?}\n[models.workload]\nkind = \"saturated\"\n"
     );

@@ -1,6 +1,7 @@
 //! The five papers' experiments, run by Wattle's own policies: published figures beside ours.
 //!
-//! Nothing here is fitted to a published result. Every figure of ours says what it rests on, and every
+//! Nothing here is fitted to a published result. Inputs that a paper states, such as the mean and deviation
+//! of its traces, are matched; its results are not. Every figure of ours says what it rests on, and every
 //! difference that we can explain is explained.
 
 pub mod batchsizer;

@@ -20,10 +20,12 @@ use wattle_core::policies::best_under_cap::BestUnderCapOptions;
 use wattle_core::profile::PowerFigure;
 use wattle_sim::scenario::Loaded;
 
+use crate::row::analytic_basis;
 use crate::traces::{PowerTrace, Source, generate, measured};
 use crate::{Options, ReproduceError, Reproduction};
 
 const NAME: &str = "renewable";
+const DEVICE: &str = "nvidia-rtx-3090";
 
 /// The networks of the study. The text names MobileNet-V1, MobileNet-V3, Inception-V3 and NASNet-Large; the
 /// names of the other six stand in Fig. 4 only, so that six others of the time and kind stand for them.
@@ -104,6 +106,7 @@ fn run_at(
         name: NAME.to_owned(),
         title: "Opportunities of Renewable Energy Powered DNN Inference (Nabavinejad, Guo)".to_owned(),
         rows: rows::all(&rows::Results {
+            profiles: analytic_basis(NAME, DEVICE, &NETWORKS)?,
             networks: &scale.networks,
             traces: &traces,
             year: &year,
@@ -140,7 +143,7 @@ fn loaded(network: &str, level: &str, more: &str) -> Result<Loaded, ReproduceErr
     let batch_sizes: Vec<u32> = (1..=MOST_ROWS).collect();
     let instances: Vec<u32> = (1..=MOST_INSTANCES).collect();
     let text = format!(
-        "level = \"{level}\"\nspan_seconds = 3600\n[[devices]]\nname = \"gpu\"\nspec = \"nvidia-rtx-3090\"\n\
+        "level = \"{level}\"\nspan_seconds = 3600\n[[devices]]\nname = \"gpu\"\nspec = \"{DEVICE}\"\n\
          sensor_noise = {noise}\n[[models]]\nname = \"{network}\"\nnetwork = \"{network}\"\n\
          batch_size = 1\nmax_queue_size = 100000\n{more}\ngrid.batch_sizes = {batch_sizes:?}\n\
          grid.instances = {instances:?}\n[models.workload]\nkind = \"saturated\"\n",

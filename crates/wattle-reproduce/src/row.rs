@@ -1,7 +1,11 @@
 //! What an experiment gives: rows of published and own figures, plots, and what it all rests on.
 
 use serde::Serialize;
+use wattle_core::analytic::{self, networks};
+use wattle_core::device_spec;
 use wattle_core::provenance::Basis;
+
+use crate::ReproduceError;
 
 /// One figure, published and ours.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -36,4 +40,25 @@ pub struct Reproduction {
     /// Plots: a caption and SVG text each.
     #[serde(skip)]
     pub plots: Vec<(String, String)>,
+}
+
+/// How well the analytic model's profiles of `networks` on the bundled `device` are known: the worst of them.
+pub(crate) fn analytic_basis(
+    experiment: &'static str,
+    device: &str,
+    networks: &[&str],
+) -> Result<Basis, ReproduceError> {
+    let broken = |cause: String| ReproduceError::Broken { name: experiment, cause };
+    let spec = device_spec::bundled(device).map_err(|error| broken(error.to_string()))?;
+    let mut worst = Basis::Modelled;
+    for name in networks {
+        let network = networks::bundled(name).map_err(|error| broken(error.to_string()))?;
+        worst = worst.max(analytic::basis(&spec, &network));
+    }
+    Ok(worst)
+}
+
+/// Makes the basis of `rows` no better than `basis`, on which they all rest.
+pub(crate) fn rest_on(basis: Basis, rows: &mut [Row]) {
+    rows.iter_mut().for_each(|row| row.basis = row.basis.max(basis));
 }

@@ -111,8 +111,14 @@ impl Comparison {
         (saved > 0.0 && cost.get() > 0.0).then(|| saved / cost.get())
     }
 
+    /// How energy and times are known.
     fn basis(&self) -> Basis {
         self.isolated.basis.max(self.shared.basis)
+    }
+
+    /// How carbon is known.
+    fn carbon_basis(&self) -> Basis {
+        self.basis().max(self.isolated.embodied_basis).max(self.shared.embodied_basis)
     }
 }
 

@@ -78,6 +78,8 @@ pub struct PowerTrace {
     pub basis: Basis,
     /// Where it comes from and what was done to it.
     pub rests_on: String,
+    /// Why it is as near to Table 1 as it is.
+    pub why: &'static str,
 }
 
 impl PowerTrace {

@@ -1,5 +1,10 @@
 //! The constants of the analytic model. None is fitted to a result that the model is compared with.
 
+use crate::provenance::Basis;
+
+/// How every constant here is known: none was measured on the device that it is used for.
+pub const BASIS: Basis = Basis::Assumed;
+
 /// A constant and where it comes from.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Assumption {

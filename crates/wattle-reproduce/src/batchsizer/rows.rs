@@ -6,6 +6,7 @@ use super::falling::{CAPS_WATTS, POLICIES, Recovery};
 use super::jobs::{Job, Of, rank_correlation};
 use super::logged::Agreement;
 use crate::Row;
+use crate::row::rest_on;
 
 /// Section 5.2: gains over DVFS in percent, by the number of the job.
 const PUBLISHED_GAINS: [(usize, f64); 2] = [(5, -8.0), (19, 29.0)];
@@ -28,11 +29,12 @@ pub(super) fn notes() -> Vec<String> {
     ]
 }
 
-/// All rows.
-pub(super) fn all(jobs: &[Job], falling: &[Recovery], logged: &[Agreement]) -> Vec<Row> {
+/// All rows; the profiles of all but the logs are known by `basis`.
+pub(super) fn all(basis: Basis, jobs: &[Job], falling: &[Recovery], logged: &[Agreement]) -> Vec<Row> {
     let mut rows = Vec::new();
     of_jobs(jobs, &mut rows);
     of_falling(falling, &mut rows);
+    rest_on(basis, &mut rows);
     of_logs(logged, &mut rows);
     rows
 }

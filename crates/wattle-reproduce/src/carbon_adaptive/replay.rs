@@ -170,7 +170,8 @@ fn profile(network: &Network) -> Result<Profile, ReproduceError> {
             power_watts_mean: Some(Watts::new(joules.get() / seconds)),
             power_watts_max: None,
             energy_joules_per_row: Some(joules),
-            power_basis: Basis::Measured,
+            // A measured energy over a modelled time.
+            power_basis: Basis::Modelled,
             ..row.clone()
         };
     }
@@ -221,7 +222,10 @@ fn plan(
         devices: vec![DevicePlan {
             id: DEVICE.into(),
             played,
-            provenance: Provenance::new(Basis::Measured, "energy of an inference by the paper's Table 1"),
+            provenance: Provenance::new(
+                Basis::Modelled,
+                "energy of an inference by the paper's Table 1, over modelled time",
+            ),
             sensor_noise: 0.0,
         }],
         models,

@@ -26,6 +26,9 @@ pub(super) const NETWORKS: [&str; 8] = [
     "vgg19",
 ];
 
+/// The name of the device of the paper.
+pub(super) const DEVICE: &str = "amd-mi50";
+
 /// The device of the paper.
 #[derive(Debug, Clone)]
 pub(super) struct Board {
@@ -48,7 +51,7 @@ pub(super) struct Clocked {
 impl Board {
     /// The MI50 with `units` to choose from; all of them if empty.
     pub(super) fn new(units: &[u32]) -> Result<Self, ReproduceError> {
-        let spec = device_spec::bundled("amd-mi50").map_err(broken)?;
+        let spec = device_spec::bundled(DEVICE).map_err(broken)?;
         let unknown = |key: &str| broken(format!("amd-mi50: {key} is unknown"));
         let clocks = spec.core_clocks_mhz.as_ref().ok_or_else(|| unknown("core_clocks_mhz"))?.value.clone();
         let all = spec.compute_units.as_ref().ok_or_else(|| unknown("compute_units"))?.value;

@@ -28,7 +28,7 @@ fn a_small_run_gives_every_row_once_and_the_same_each_time() {
     figures.dedup();
     assert_eq!(figures.len(), all, "a figure twice");
     for needed in [
-        "Table 1, solar: mean",
+        "input: Table 1, solar: mean",
         "Fig. 2-3, MobileNet-V1 at 350 W: throughput by combination",
         "Fig. 4, hydro: gain of combination over batching",
         "Fig. 4, solar, mobilenet_v3_large: gain of combination over batching",

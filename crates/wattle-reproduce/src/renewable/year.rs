@@ -108,6 +108,7 @@ pub(super) fn single_points() -> Result<SinglePoints, ReproduceError> {
             watts: vec![MAX_WATTS],
             basis: wattle_core::provenance::Basis::Assumed,
             rests_on: String::new(),
+            why: "",
         };
         let cap = Signal::Constant(MAX_WATTS);
         let summary = play(&loaded.plan, &options, approach, cap, &hour, 1)?.summary;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wattle_core::analytic::networks::Network;
 use wattle_core::analytic::{self, Grid};
-use wattle_core::device_spec::{Curve, DeviceSpec};
+use wattle_core::device_spec::{Curve, DeviceSpec, Figure};
 use wattle_core::operating_point::OperatingPoint;
 use wattle_core::profile::{Predictor, Profile, ProfileHead};
 use wattle_core::provenance::Basis;
@@ -33,10 +33,14 @@ pub(super) struct Board {
     pub(super) lifetime_years: f64,
     /// The clock that the paper ran at.
     pub(super) top_clock: Megahertz,
+    /// The worst of its powers at rest and clocked.
+    pub(super) power_basis: Basis,
+    /// The worst of the emissions of making it and its years.
+    pub(super) embodied_basis: Basis,
 }
 
 impl Board {
-    /// The board of `spec`, its power at rest being `idle`, clocked as in `clocked`, where these are given.
+    /// The board of `spec`, its power at rest being `idle`, clocked as in `clocked`, where these were measured.
     pub(super) fn new(
         spec: &DeviceSpec,
         idle: Option<Watts>,
@@ -45,10 +49,21 @@ impl Board {
         let missing = |key: &str| broken(format!("device {}: {key} is unknown", spec.name));
         let of_spec = || spec.loaded_idle_power_watts.as_ref().map(|figure| figure.value);
         let curve_of_spec = || spec.static_power_watts.as_ref().map(|figure| figure.value.clone());
-        let number = |figure: &Option<wattle_core::device_spec::Figure<f64>>, key: &str| {
+        let number = |figure: &Option<Figure<f64>>, key: &str| {
             figure.as_ref().map(|figure| figure.value).ok_or_else(|| missing(key))
         };
+        fn basis_of<T>(figure: &Option<Figure<T>>) -> Basis {
+            figure.as_ref().map_or(Basis::Assumed, |figure| figure.basis)
+        }
+        let basis_unless = |is_measured: bool, of_spec: Basis| match is_measured {
+            true => Basis::Measured,
+            false => of_spec,
+        };
+        let at_rest = basis_unless(idle.is_some(), basis_of(&spec.loaded_idle_power_watts));
+        let when_clocked = basis_unless(clocked.is_some(), basis_of(&spec.static_power_watts));
         Ok(Self {
+            power_basis: at_rest.max(when_clocked),
+            embodied_basis: basis_of(&spec.embodied_kilograms_co2e).max(basis_of(&spec.lifetime_years)),
             idle: idle.or_else(of_spec).ok_or_else(|| missing("loaded_idle_power_watts"))?,
             clocked: clocked.or_else(curve_of_spec).ok_or_else(|| missing("static_power_watts"))?,
             embodied_kilograms: number(&spec.embodied_kilograms_co2e, "embodied_kilograms_co2e")?,
@@ -123,7 +138,7 @@ impl Member {
     ) -> Result<Placed, ReproduceError> {
         let place = slices.map_or("the whole device".to_owned(), |slices| format!("{slices}/7"));
         let none = || broken(format!("{} at {clock} on {place}: no row", self.name));
-        let mut profile = match &self.figures {
+        let (mut profile, known) = match &self.figures {
             Figures::Modelled { spec, network } => {
                 let grid = Grid {
                     batch_sizes: vec![self.batch_size],
@@ -135,7 +150,7 @@ impl Member {
                     None => analytic::profile(spec, network, &grid),
                     Some(slices) => analytic::profile_on_slice(spec, network, &grid, slices),
                 };
-                made.map_err(broken)?
+                (made.map_err(broken)?, analytic::basis(spec, network))
             }
             Figures::Measured { head, between } => {
                 let point = OperatingPoint {
@@ -144,7 +159,7 @@ impl Member {
                     ..OperatingPoint::of_batch_and_instances(self.batch_size, 1)
                 };
                 let row = between.predict(&point).ok_or_else(none)?.row;
-                Profile { head: head.clone(), rows: vec![row] }
+                (Profile { head: head.clone(), rows: vec![row] }, Basis::Measured)
             }
         };
         profile.head.idle_power_watts = Some(idle);
@@ -152,7 +167,7 @@ impl Member {
         let (Some(latency_ms), Some(power)) = (row.latency_ms_mean, row.power_watts_mean) else {
             return Err(none());
         };
-        let basis = row.basis.max(row.power_basis);
+        let basis = row.basis.max(row.power_basis).max(known);
         Ok(Placed { latency_ms, power, basis, profile })
     }
 }

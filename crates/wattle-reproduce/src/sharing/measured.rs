@@ -20,7 +20,7 @@ use super::board::{Board, Member, broken};
 use super::rows::{best_clocks, mean};
 use super::serve::{Load, Work};
 use super::{Comparison, GAS, Scale, WIND, compare, set_of, sweep};
-use crate::{Options, ReproduceError, Reproduction, Row};
+use crate::{Options, ReproduceError, Reproduction, Row, files};
 
 const ENERTUNE: &str = "-perf-power-profile.csv";
 /// EnerTune's names, and those of the networks here, whose weights say which model is larger.
@@ -52,24 +52,20 @@ pub(super) fn add(
     options: &Options,
     made: &mut Reproduction,
 ) -> Result<(), ReproduceError> {
-    let mut files = Vec::new();
-    find(data, &mut files)?;
-    let profiles: Vec<&PathBuf> =
-        files.iter().filter(|file| file.to_string_lossy().ends_with(ENERTUNE)).collect();
+    let profiles = files::find_all(data, &|name| name.ends_with(ENERTUNE));
     if profiles.is_empty() {
         made.notes.push(format!("no *{ENERTUNE} in the data folder: the sets rest on modelled profiles"));
     } else {
         decisions(&profiles, scale, options, made)?;
     }
-    let is_igniter = |file: &&PathBuf| {
-        let folder = file.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        file.file_name().is_some_and(|name| name == "config")
-            && folder.is_some_and(|name| name.contains("igniter"))
+    let is_igniter = |file: &PathBuf| {
+        let folder = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        folder.is_some_and(|name| name.contains("igniter"))
     };
-    match files.iter().find(is_igniter) {
+    match files::find_all(data, &|name| name == "config").into_iter().find(is_igniter) {
         Some(file) => {
-            let text = std::fs::read_to_string(file).map_err(|error| unfit(file, error))?;
-            made.rows.extend(estimates(&text, file)?);
+            let text = std::fs::read_to_string(&file).map_err(|error| unfit(&file, error))?;
+            made.rows.extend(estimates(&text, &file)?);
         }
         None => made.notes.push("no config of iGniter in the data folder: no measured pairs".to_owned()),
     }
@@ -81,30 +77,9 @@ fn unfit(file: &Path, cause: impl ToString) -> ReproduceError {
     ReproduceError::Data { file: file.to_owned(), cause: cause.to_string() }
 }
 
-/// All files in `folder` and below, in the order of their names.
-fn find(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), ReproduceError> {
-    let entries = std::fs::read_dir(folder).map_err(|error| unfit(folder, error))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| unfit(folder, error))?;
-        let kind = entry.file_type().map_err(|error| unfit(folder, error))?;
-        // Links are passed over: one to a folder above would never end.
-        paths.extend((kind.is_dir() || kind.is_file()).then(|| (entry.path(), kind.is_dir())));
-    }
-    paths.sort();
-    for (path, is_folder) in paths {
-        if is_folder {
-            find(&path, files)?;
-        } else {
-            files.push(path);
-        }
-    }
-    Ok(())
-}
-
 /// The sets of measured models: both ways at the top clock, and the best clocks.
 fn decisions(
-    files: &[&PathBuf],
+    files: &[PathBuf],
     scale: Scale,
     options: &Options,
     made: &mut Reproduction,
@@ -147,11 +122,9 @@ fn decisions(
         ("mean over the measured sets", mean(operational())),
         ("most over the measured sets", operational().reduce(f64::max)),
     ] {
-        made.rows.push(row(
-            &format!("As Figs. 2 and 3, change of operational by sharing: {what}"),
-            ours,
-            "%",
-        ));
+        let basis = compared.iter().map(Comparison::basis).max().unwrap_or(Basis::Assumed);
+        let figure = format!("As Figs. 2 and 3, change of operational by sharing: {what}");
+        made.rows.push(Row { basis, ..row(&figure, ours, "%") });
     }
     for set in &sets {
         let set = set_of(&members, set)?;
@@ -164,7 +137,7 @@ fn decisions(
             let lowest = clocks.first().map_or(0.0, |clock| clock.get() / 1e3);
             let what =
                 format!("As Fig. 8, {}, {source}: best clock of {lowest} GHz and up", swept.0.set.name);
-            made.rows.push(row(&what, clock, "GHz"));
+            made.rows.push(Row { basis: swept.0.carbon_basis(), ..row(&what, clock, "GHz") });
         }
     }
     Ok(())
@@ -237,14 +210,16 @@ fn row(figure: &str, ours: Option<f64>, unit: &str) -> Row {
 
 fn changes(set: &Comparison) -> Vec<Row> {
     let name = &set.set.name;
+    let (energy, carbon) = (set.basis(), set.carbon_basis());
     [
-        ("operational", set.operational()),
-        ("embodied", set.embodied()),
-        ("total on gas", set.total(GAS)),
-        ("total on wind", set.total(WIND)),
+        ("operational", set.operational(), energy),
+        ("embodied", set.embodied(), energy),
+        ("total on gas", set.total(GAS), carbon),
+        ("total on wind", set.total(WIND), carbon),
     ]
-    .map(|(what, ours)| {
-        row(&format!("As Figs. 2 and 3, {name}: change of {what} by sharing"), Some(ours), "%")
+    .map(|(what, ours, basis)| {
+        let figure = format!("As Figs. 2 and 3, {name}: change of {what} by sharing");
+        Row { basis, ..row(&figure, Some(ours), "%") }
     })
     .into()
 }

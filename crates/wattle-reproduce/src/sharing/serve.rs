@@ -65,8 +65,10 @@ pub(super) struct Served {
     pub(super) embodied: GramsCo2e,
     /// Share of the requests that took longer than 5 times one alone.
     pub(super) late_share: f64,
-    /// The worst of what it rests on.
+    /// The worst of what its energy and times rest on.
     pub(super) basis: Basis,
+    /// The worst of what embodied emissions for each second rest on.
+    pub(super) embodied_basis: Basis,
 }
 
 impl Served {
@@ -101,8 +103,10 @@ pub(super) fn serve(
         Way::Shared => set.on_slices(board, clock)?,
     };
     let (plan, slowest) = plan(set, board, way, clock, work, &alone, &placed)?;
-    let basis = placed.values().chain(alone.values()).map(|placed| placed.basis).max();
-    finish(plan, slowest, board, basis.unwrap_or(Basis::Assumed))
+    let worst = placed.values().chain(alone.values()).map(|placed| placed.basis).max();
+    // What devices at rest and several models at once draw is added up by a model.
+    let basis = worst.unwrap_or(Basis::Assumed).max(board.power_basis).max(Basis::Modelled);
+    finish(plan, slowest, board, basis)
 }
 
 /// The run, and how long the slowest model has work for, in seconds.
@@ -224,6 +228,7 @@ fn finish(mut plan: Plan, slowest: f64, board: &Board, basis: Basis) -> Result<S
             embodied: each * f64::from(devices),
             late_share: summary.objective_misses as f64 / summary.requests_completed.max(1) as f64,
             basis,
+            embodied_basis: board.embodied_basis,
         });
     }
     Err(broken(format!("requests still wait after {} s", plan.span.as_secs_f64())))

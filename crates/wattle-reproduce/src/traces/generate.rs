@@ -44,12 +44,13 @@ pub fn trace(source: Source, seed: u64) -> PowerTrace {
     PowerTrace {
         source,
         watts: matched(&shape, published.mean_watts / MAX_WATTS, published.deviation_watts / MAX_WATTS),
-        basis: Basis::Modelled,
+        basis: Basis::Assumed,
         rests_on: format!(
             "generated {} trace (seed {seed}), matched to the mean and deviation of {} in Table 1",
             source.name(),
             published.trace
         ),
+        why: "an input, no result: matched to Table 1 by construction",
     }
 }
 

@@ -1,7 +1,8 @@
 //! Caps from a grid's measured generation by source, by a stated rule.
 //!
 //! The published mean and deviation don't come from division by the maximum, and the paper states no
-//! rule. [`Rule::default`] is one that comes close on all six figures of Table 1.
+//! rule. [`Rule::default`] was picked because it comes close on all six figures of Table 1. So that the
+//! caps are near the table is no result: they are an input, and modelled, though generation is measured.
 
 use std::path::Path;
 
@@ -14,7 +15,11 @@ use crate::{ReproduceError, files};
 /// Hours of a leap year: the first year of a series is taken.
 const HOURS: usize = 8784;
 
-/// How generation becomes a cap.
+/// Why these traces are near Table 1, and why not on it.
+const WHY: &str = "an input, no result: the paper states no rule, and this one was picked because it comes close to \
+                   Table 1; another region";
+
+/// How generation becomes a cap. The default was picked by Table 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rule {
     /// The share of hours whose generation is at or under what becomes the maximum; above is clipped.
@@ -62,13 +67,13 @@ pub fn trace(source: Source, folder: &Path, rule: &Rule) -> Result<Option<PowerT
     }
     let rests_on = format!(
         "measured {} generation of {} (DACF), first year, the {} % quantile set to {MAX_WATTS} W, hours \
-         under {} W left out",
+         under {} W left out: a rule picked because it comes close to Table 1",
         source.name(),
         file_of(source).trim_end_matches(".csv"),
         rule.percentile * 100.0,
         rule.drop_under_watts,
     );
-    Ok(Some(PowerTrace { source, watts, basis: Basis::Measured, rests_on }))
+    Ok(Some(PowerTrace { source, watts, basis: Basis::Modelled, rests_on, why: WHY }))
 }
 
 /// Hourly generation of `source` in a file of DACF, in megawatts.
