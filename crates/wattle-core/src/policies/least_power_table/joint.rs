@@ -164,8 +164,8 @@ fn values(point: DevicePoint) -> [(DeviceKnob, Option<f64>); 2] {
     ]
 }
 
-/// Whether `device` takes all of `point`, and not just values near it: the row's figures would not hold
-/// there.
+/// Whether `device` takes all of `point`. Steps further off than the same step are not taken for it: the
+/// row's figures would not hold there.
 fn can_set(device: &DeviceObservation, point: DevicePoint, full: DevicePoint) -> bool {
     values(point).into_iter().zip(values(full)).all(|((knob, value), (_, full))| {
         match (device_knobs::range_of(device, knob), value) {
