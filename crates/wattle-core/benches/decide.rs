@@ -116,6 +116,7 @@ fn observation(models: usize) -> Observation {
             power_samples: vec![PowerSample { at: Timestamp::ZERO, power: Watts::new(99.0) }],
             power_provenance: Provenance::new(Basis::Modelled, "bench"),
             knobs: Vec::new(),
+            settings_failed: false,
         }],
         models: (0..models).map(model).collect(),
         families: Vec::new(),

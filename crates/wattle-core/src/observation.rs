@@ -43,6 +43,9 @@ pub struct DeviceObservation {
     pub power_provenance: Provenance,
     /// Which knobs the device has, and how far they turn.
     pub knobs: Vec<KnobRange>,
+    /// A setting could not be made in the last decision that turned a knob of this device: where its
+    /// knobs stand is not known.
+    pub settings_failed: bool,
 }
 
 /// Power over one sampling interval.

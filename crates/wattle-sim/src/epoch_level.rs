@@ -136,6 +136,9 @@ impl<'a> Epochs<'a> {
                 let ahead = signal.changes_ahead(now, self.plan.cap_horizon);
                 seen.power_cap_ahead.extend(ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))));
             }
+            for (observed, failed) in seen.devices.iter_mut().zip(&self.knobs.settings_failed) {
+                observed.settings_failed = *failed;
+            }
             for (index, observed) in seen.models.iter_mut().enumerate() {
                 observed.setting = self.knobs.settings[index];
                 observed.setting_since = self.knobs.since[index];
@@ -145,7 +148,7 @@ impl<'a> Epochs<'a> {
                 observed.queued_rows = if asked.is_finite() { 0 } else { 1_000_000 };
                 observed.completed_rows = self.served[index] as u64;
                 observed.executed_batches = self.batches[index] as u64;
-                observed.running_batches = observed.setting.instances;
+                observed.running_batches = if asked > 0.0 { observed.setting.instances } else { 0 };
             }
             for (index, observed) in seen.families.iter_mut().enumerate() {
                 let asked = self.family_asked[index];

@@ -18,6 +18,8 @@ use crate::recorder::Standing;
 #[derive(Debug)]
 pub(crate) struct Knobs {
     pub(crate) devices: Vec<PlayedDevice>,
+    /// Of each device, whether a setting could not be made in the last decision that turned its knobs.
+    pub(crate) settings_failed: Vec<bool>,
     pub(crate) settings: Vec<ServingSetting>,
     /// When a serving knob of each model was last turned.
     pub(crate) since: Vec<Timestamp>,
@@ -29,6 +31,7 @@ impl Knobs {
     pub(crate) fn new(plan: &Plan) -> Self {
         Self {
             devices: plan.devices.iter().map(|device| device.played.clone()).collect(),
+            settings_failed: vec![false; plan.devices.len()],
             settings: plan.models.iter().map(|model| model.setting).collect(),
             since: vec![Timestamp::ZERO; plan.models.len()],
             active: plan.families.iter().map(|family| family.active).collect(),
@@ -51,6 +54,7 @@ impl Knobs {
                 failed += 1;
                 continue;
             };
+            self.settings_failed[index] = false;
             for setting in settings {
                 let range = seen.devices[index].knobs.iter().find(|range| range.knob == setting.knob());
                 let value = range.and_then(|range| range.accept(setting.value()));
@@ -60,6 +64,7 @@ impl Knobs {
                     let knobs = device.knobs_with(setting.with_value(value));
                     device.turn(knobs)
                 });
+                self.settings_failed[index] |= !is_turned;
                 failed += u64::from(!is_turned);
             }
         }
@@ -122,6 +127,7 @@ pub(crate) fn observation(plan: &Plan) -> Observation {
         power_samples: Vec::new(),
         power_provenance: device.provenance.clone(),
         knobs: device.played.knob_ranges(),
+        settings_failed: false,
     };
     let model = |model: &ModelPlan| ModelObservation {
         name: model.name.clone(),

@@ -16,10 +16,14 @@ const TICKS_AHEAD: Duration = Duration::from_secs(2);
 
 const PROFILE: &str = "# wattle_profile = 1\n# model = \"m\"\n# device = \"d\"\n# runtime = \"r\"\n\
     # power_source = \"none\"\n# idle_power_watts = 20\n\
-    batch_size,instances,core_clock_mhz,compute_units,throughput_rps,power_watts_max,basis,power_basis,samples\n\
-    1,1,,,10,40,measured,measured,1\n1,4,,,30,70,measured,measured,1\n16,1,,,80,110,measured,measured,1\n\
-    16,4,,,90,150,measured,measured,1\n16,4,734,,70,80,measured,measured,1\n16,4,734,30,60,60,measured,measured,1\n\
-    600,4,,,100,160,measured,measured,1\n4,1,7777,,100,30,measured,measured,1\n4,1,,99,100,30,measured,measured,1\n";
+    batch_size,instances,core_clock_mhz,compute_units,throughput_rps,latency_ms_mean,power_watts_mean,power_watts_max,basis,power_basis,samples\n\
+    1,1,,,10,100,40,40,measured,measured,1\n1,4,,,30,130,70,70,measured,measured,1\n\
+    16,1,,,80,200,110,110,measured,measured,1\n16,4,,,90,700,150,150,measured,measured,1\n\
+    16,4,734,,70,900,80,80,measured,measured,1\n16,4,734,30,60,1000,60,60,measured,measured,1\n\
+    600,4,,,100,24000,160,160,measured,measured,1\n4,1,7777,,100,40,30,30,measured,measured,1\n\
+    4,1,,99,100,40,30,30,measured,measured,1\n1,1,7777,99,20,50,90,90,measured,measured,1\n\
+    1,1,734,99,9,110,50,50,measured,measured,1\n1,1,7777,30,12,80,60,60,measured,measured,1\n\
+    1,1,734,30,6,160,30,30,measured,measured,1\n";
 
 fn any_cap() -> impl Strategy<Value = Option<f64>> {
     proptest::option::of(prop_oneof![

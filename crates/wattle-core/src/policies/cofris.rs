@@ -3,8 +3,8 @@
 //! The policies CoFRIS-CU and CoFRIS-SE of the paper. They differ in the profile that the driver hands
 //! them: gated by compute unit, or by shader engine (see [`gating_of`](super::gating_of)).
 
-use super::PolicyOptions;
 use super::least_power_table::{FreeKnobs, LeastPower, LeastPowerOptions};
+use super::{PolicyError, PolicyOptions};
 
 /// Clock and compute units; and the batch size where the options say so.
 pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
@@ -12,6 +12,6 @@ pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
 }
 
 /// The policy `name`, one of `cofris-cu` and `cofris-se`.
-pub(super) fn build(name: &'static str, options: &PolicyOptions) -> LeastPower {
+pub(super) fn build(name: &'static str, options: &PolicyOptions) -> Result<LeastPower, PolicyError> {
     LeastPower::new(name, free(&options.least_power), options)
 }

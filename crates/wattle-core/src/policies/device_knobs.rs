@@ -51,7 +51,8 @@ pub(super) fn at_most(range: &KnobRange, value: f64) -> f64 {
 /// tell.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KnobHand {
-    turned: BTreeMap<DeviceKnob, f64>,
+    /// Where each knob that was turned stands; `None`: not known, the device failed.
+    turned: BTreeMap<DeviceKnob, Option<f64>>,
 }
 
 impl KnobHand {
@@ -67,14 +68,17 @@ impl KnobHand {
         device: &DeviceObservation,
         point: DevicePoint,
     ) -> Option<(DeviceId, Vec<DeviceSetting>)> {
+        if device.settings_failed {
+            self.turned.values_mut().for_each(|value| *value = None);
+        }
         let mut settings = Vec::new();
         for knob in [DeviceKnob::CoreClock, DeviceKnob::ComputeUnits] {
             let Some(range) = range_of(device, knob) else { continue };
             let before = self.turned.get(&knob).copied();
             let Some(value) = point.value(knob).or(before.map(|_| range.max)) else { continue };
             let value = at_most(range, value);
-            if before != Some(value) {
-                self.turned.insert(knob, value);
+            if before.flatten() != Some(value) {
+                self.turned.insert(knob, Some(value));
                 settings.push(setting(knob, value));
             }
         }
@@ -82,7 +86,8 @@ impl KnobHand {
     }
 }
 
-fn setting(knob: DeviceKnob, value: f64) -> DeviceSetting {
+/// The setting that turns `knob` to `value`.
+pub(super) fn setting(knob: DeviceKnob, value: f64) -> DeviceSetting {
     match knob {
         DeviceKnob::ComputeUnits => DeviceSetting::ComputeUnits(value.round() as u32),
         DeviceKnob::CoreClock => DeviceSetting::CoreClock(Megahertz::new(value)),
@@ -93,6 +98,7 @@ fn setting(knob: DeviceKnob, value: f64) -> DeviceSetting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provenance::{Basis, Provenance};
 
     fn range(min: f64, max: f64, steps: &[f64]) -> KnobRange {
         KnobRange { knob: DeviceKnob::CoreClock, min, max, steps: steps.to_vec() }
@@ -110,5 +116,31 @@ mod tests {
         assert!(takes(&even, 900.0) && !takes(&even, 1600.0));
         assert_eq!([at_most(&even, 1000.0), at_most(&even, 2e9)], [1000.0, 1500.0]);
         assert_eq!(levels(&range(7.0, 7.0, &[]), 10), [7.0]);
+    }
+
+    #[test]
+    fn what_the_device_failed_to_set_is_set_again_and_a_knob_turned_in_vain_is_still_opened() {
+        let mut device = DeviceObservation {
+            id: "gpu".into(),
+            power_samples: Vec::new(),
+            power_provenance: Provenance::new(Basis::Modelled, "test"),
+            knobs: vec![range(500.0, 1500.0, &[])],
+            settings_failed: false,
+        };
+        let point = |mhz: Option<f64>| DevicePoint {
+            core_clock_mhz: mhz.map(Megahertz::new),
+            ..DevicePoint::default()
+        };
+        let clock = |mhz| Some(("gpu".into(), vec![DeviceSetting::CoreClock(Megahertz::new(mhz))]));
+        let mut hand = KnobHand::default();
+        assert_eq!(hand.turn(&device, point(Some(800.0))), clock(800.0));
+        assert_eq!(hand.turn(&device, point(Some(800.0))), None);
+        device.settings_failed = true;
+        assert_eq!(hand.turn(&device, point(Some(800.0))), clock(800.0));
+        assert_eq!(hand.turn(&device, point(None)), clock(1500.0));
+        device.settings_failed = false;
+        assert_eq!(hand.turn(&device, point(None)), None);
+        device.settings_failed = true;
+        assert_eq!(KnobHand::default().turn(&device, point(None)), None, "never turned");
     }
 }

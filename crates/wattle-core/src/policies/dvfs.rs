@@ -90,12 +90,12 @@ impl Dvfs {
         self.search.as_mut()
     }
 
-    /// Sets `clock` on every device that has the knob, where it was not asked for already.
+    /// Sets `clock` on every device that has the knob, where it was not asked for already, or failed.
     fn set_clock(&mut self, clock: f64, seen: &Observation, decision: &mut Decision) {
         for device in &seen.devices {
             let Some(range) = device_knobs::range_of(device, DeviceKnob::CoreClock) else { continue };
             let own = device_knobs::at_most(range, clock);
-            if self.asked.get(&device.id) != Some(&own) {
+            if device.settings_failed || self.asked.get(&device.id) != Some(&own) {
                 self.asked.insert(device.id.clone(), own);
                 let setting = DeviceSetting::CoreClock(Megahertz::new(own));
                 decision.devices.insert(device.id.clone(), vec![setting]);

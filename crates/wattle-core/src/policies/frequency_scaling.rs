@@ -2,8 +2,8 @@
 //!
 //! The comparator FS of CoFRIS.
 
-use super::PolicyOptions;
 use super::least_power_table::{FreeKnobs, LeastPower, LeastPowerOptions};
+use super::{PolicyError, PolicyOptions};
 
 /// The clock; and the batch size where the options say so.
 pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
@@ -11,6 +11,6 @@ pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
 }
 
 /// The policy `frequency-scaling`.
-pub(super) fn build(options: &PolicyOptions) -> LeastPower {
+pub(super) fn build(options: &PolicyOptions) -> Result<LeastPower, PolicyError> {
     LeastPower::new("frequency-scaling", free(&options.least_power), options)
 }

@@ -9,12 +9,12 @@
 //! Measured and modelled. The paper measures power and tail latency at every load. A profile has them
 //! at saturation only, so both are modelled at lower loads: see [`PowerAtLoad`] and [`Arrivals`].
 //!
-//! The objective. The paper's is a factor times the tail latency at full clock and all units. The
-//! wait in the queue is part of that base, at the load [`LeastPowerOptions::base_load`] of the most
-//! that point sustains: "the tail may be twice as long as the full device has it when busy". Without
-//! the wait, no setting could keep twice the service time under Poisson arrivals at more than an
-//! eighth of the full load, the full device included. An objective in seconds takes its place where
-//! one is given.
+//! The objective. The paper's is a factor times the tail latency at full clock and all units. That
+//! tail is the profile's here, in which nothing waits in a queue. Under Poisson arrivals, one by one,
+//! twice that holds up to about an eighth of the full load only, on the full device too: above, the
+//! device stays at full. Who bears longer tails for less power gives an objective in seconds, which
+//! takes the factor's place, or has the wait at some load be part of the base: see
+//! [`LeastPowerOptions::base_load`].
 
 mod candidate;
 mod joint;
@@ -80,7 +80,9 @@ pub struct LeastPowerOptions {
     /// Objective on the tail latency, as a factor of the base. At least 1.
     pub slo_factor: f64,
     /// The load, as a share of the most rows per second at full clock and all units, at which the
-    /// base of the objective is taken. Zero: the service time alone. In 0 to `headroom`.
+    /// base of the objective is taken. Zero: the tail of the profile alone. Else the wait at that load
+    /// is part of the base, and long near the most: at 0.95 under Poisson arrivals, one by one, the
+    /// base is 46 service times. In 0 to `headroom`.
     pub base_load: f64,
     /// A point sustains loads up to this share of its capacity. In (0, 1].
     pub headroom: f64,
@@ -110,7 +112,7 @@ impl Default for LeastPowerOptions {
     fn default() -> Self {
         Self {
             slo_factor: 2.0,
-            base_load: 0.95,
+            base_load: 0.0,
             headroom: 0.95,
             rps_step_share: 0.05,
             rps_step: None,

@@ -43,7 +43,7 @@ use cap_handling::{CapHandling, CapHandlingMode, CapHandlingOptions};
 use carbon_adaptive::{CarbonAdaptive, CarbonAdaptiveOptions, Direction};
 use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
-use least_power_table::{FreeKnobs, LeastPowerOptions};
+use least_power_table::{FreeKnobs, LeastPowerOptions, TableError};
 use oracle_carbon::{OracleCarbon, OracleCarbonOptions};
 use oracle_least_power::OracleLeastPower;
 use oracle_under_cap::OracleUnderCap;
@@ -177,6 +177,16 @@ pub enum PolicyError {
         /// What it takes.
         expected: &'static str,
     },
+    /// The profile of a model makes no table of least power.
+    #[error("policy {policy}, model {model}: {cause}")]
+    NoTable {
+        /// The policy.
+        policy: &'static str,
+        /// The model.
+        model: ModelName,
+        /// What its profile lacks.
+        cause: TableError,
+    },
     /// A policy that has to know the future was asked for where nobody does.
     #[error("policy {policy} needs {what}, which only a replay knows; a server can have any of {}", live_names().join(", "))]
     NoForesight {
@@ -214,14 +224,14 @@ fn build_bare(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, Po
         "multi-tenant" => Box::new(best_under_cap(Approach::MultiTenant)),
         "batching" => Box::new(best_under_cap(Approach::Batching)),
         "combination" => Box::new(best_under_cap(Approach::Combination)),
-        "frequency-scaling" => Box::new(frequency_scaling::build(options)),
-        "resource-scaling-cu" => Box::new(resource_scaling::build("resource-scaling-cu", options)),
-        "resource-scaling-se" => Box::new(resource_scaling::build("resource-scaling-se", options)),
-        "cofris-cu" => Box::new(cofris::build("cofris-cu", options)),
-        "cofris-se" => Box::new(cofris::build("cofris-se", options)),
+        "frequency-scaling" => Box::new(frequency_scaling::build(options)?),
+        "resource-scaling-cu" => Box::new(resource_scaling::build("resource-scaling-cu", options)?),
+        "resource-scaling-se" => Box::new(resource_scaling::build("resource-scaling-se", options)?),
+        "cofris-cu" => Box::new(cofris::build("cofris-cu", options)?),
+        "cofris-se" => Box::new(cofris::build("cofris-se", options)?),
         "oracle-least-power" => {
             let foresight = foresight("oracle-least-power", "the load to come")?;
-            Box::new(OracleLeastPower::new(options, foresight.clone()))
+            Box::new(OracleLeastPower::new(options, foresight.clone())?)
         }
         "carbon-adaptive" => Box::new(CarbonAdaptive::new(Direction::LowIsLarge, options)?),
         "carbon-adaptive-printed" => Box::new(CarbonAdaptive::new(Direction::AsPrinted, options)?),

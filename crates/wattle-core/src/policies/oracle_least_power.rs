@@ -8,10 +8,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::PolicyOptions;
 use super::least_power_table::{
     Applier, Arrivals, FreeKnobs, LeastPowerTable, Load, Reach, full, full_device, least_power, tables_of,
 };
+use super::{PolicyError, PolicyOptions};
 use crate::foresight::Foresight;
 use crate::id::ModelName;
 use crate::observation::{ModelObservation, Observation};
@@ -33,15 +33,15 @@ pub struct OracleLeastPower {
 
 impl OracleLeastPower {
     /// Knows `foresight`, and takes tables, objectives and the interval from `options`.
-    pub(super) fn new(options: &PolicyOptions, foresight: Foresight) -> Self {
+    pub(super) fn new(options: &PolicyOptions, foresight: Foresight) -> Result<Self, PolicyError> {
         let settings = &options.least_power;
-        Self {
+        Ok(Self {
             interval: Duration::try_from_secs_f64(settings.interval_seconds).unwrap_or(Duration::MAX),
             arrivals: settings.arrivals,
-            tables: tables_of(&options.profiles, FREE, settings, &options.latency_objectives),
+            tables: tables_of("oracle-least-power", FREE, options)?,
             foresight,
             applier: Applier::default(),
-        }
+        })
     }
 
     /// The highest load of `model` in the interval that begins at `now`.
@@ -79,16 +79,21 @@ impl Policy for OracleLeastPower {
             return Decision::keep(Reason::KnobMissing { knob }, self.interval);
         }
         let full_device = full_device(&loads);
-        let planned = if served.len() < seen.models.len() {
-            None // the device is shared with a load that is not known
-        } else {
-            least_power(&loads, |point| reach.takes(point, full_device))
-        };
+        // Else the device is shared with a load that is not known.
+        let is_known = served.len() == seen.models.len();
+        let planned =
+            if is_known { least_power(&loads, |point| reach.takes(point, full_device)) } else { None };
         let sustained = planned.is_some();
         let Some(plan) = planned.or_else(|| full(&loads)) else { return decision };
+        if !is_known {
+            decision.reasons.push((None, Reason::LoadUnknown));
+        }
         for (((model, rps), load), candidate) in served.iter().zip(&loads).zip(&plan.chosen) {
             if candidate.is_within(&model.limits) && !candidate.change.is_noop_for(model.setting) {
                 decision.serving.insert(model.name.clone(), candidate.change);
+            }
+            if !is_known {
+                continue; // told already, by the models at fault
             }
             let slo_ms = load.table.slo().as_secs_f64() * 1e3;
             let reason = if sustained {
@@ -107,7 +112,11 @@ impl Policy for OracleLeastPower {
             };
             decision.reasons.push((Some(model.name.clone()), reason));
         }
-        self.applier.set_device(plan.device, full_device, seen, &mut decision);
+        if sustained {
+            self.applier.set_point(plan.device, full_device, seen, &mut decision);
+        } else {
+            self.applier.set_full(full_device, seen, &mut decision);
+        }
         decision
     }
 }

@@ -137,6 +137,7 @@ impl Plant {
                 power_samples: vec![PowerSample { at, power: Watts::new(sampled) }],
                 power_provenance: Provenance::new(Basis::Modelled, "test"),
                 knobs: self.knobs.clone(),
+                settings_failed: false,
             }],
             models: self.models.clone(),
             families: Vec::new(),

@@ -4,8 +4,8 @@
 //! gated by compute unit, or by shader engine (see [`gating_of`](super::gating_of)). Where power is not
 //! gated, fewer units save little, and the table says so.
 
-use super::PolicyOptions;
 use super::least_power_table::{FreeKnobs, LeastPower, LeastPowerOptions};
+use super::{PolicyError, PolicyOptions};
 
 /// Compute units; and the batch size where the options say so.
 pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
@@ -13,6 +13,6 @@ pub(super) fn free(options: &LeastPowerOptions) -> FreeKnobs {
 }
 
 /// The policy `name`, one of `resource-scaling-cu` and `resource-scaling-se`.
-pub(super) fn build(name: &'static str, options: &PolicyOptions) -> LeastPower {
+pub(super) fn build(name: &'static str, options: &PolicyOptions) -> Result<LeastPower, PolicyError> {
     LeastPower::new(name, free(&options.least_power), options)
 }

@@ -203,6 +203,7 @@ fn observation(batch_size: u32) -> Observation {
             power_samples: Vec::new(),
             power_provenance: Provenance::new(Basis::Measured, "a step log"),
             knobs: Vec::new(),
+            settings_failed: false,
         }],
         models: vec![ModelObservation {
             name: "logged".into(),

@@ -68,6 +68,8 @@ impl Case {
     fn options(&self) -> LeastPowerOptions {
         LeastPowerOptions {
             slo_factor: self.factor,
+            // Under Poisson arrivals the wait of a busy device belongs to the base: else nothing keeps it.
+            base_load: 0.95,
             arrivals: self.arrivals,
             batch_size_free: self.batch_size_free,
             power_at_load: match self.between {

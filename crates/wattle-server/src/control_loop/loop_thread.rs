@@ -62,6 +62,8 @@ struct Driver<'a> {
     is_read_failing: bool,
     read_errors: u64,
     apply_errors: u64,
+    /// A setting of the last decision that turned the device's knobs could not be made.
+    settings_failed: bool,
     idle_ticks: u32,
     /// Samples since the policy was last asked.
     samples: Vec<PowerSample>,
@@ -92,6 +94,7 @@ impl<'a> Driver<'a> {
             is_read_failing: false,
             read_errors: 0,
             apply_errors: 0,
+            settings_failed: false,
             idle_ticks: 0,
             samples: Vec::new(),
             asking: Asking::new(now),
@@ -202,6 +205,7 @@ impl<'a> Driver<'a> {
             power_samples: std::mem::take(&mut self.samples),
             power_provenance: self.meter.provenance().clone(),
             knobs: info.knobs.clone(),
+            settings_failed: self.settings_failed,
         };
         let models = table.iter().map(|(name, entry)| {
             let none = StatsSnapshot::default();
@@ -274,9 +278,11 @@ impl<'a> Driver<'a> {
                 errors.push(format!("the policy turned a knob of {device}, which is not here"));
                 continue;
             }
+            let before = errors.len();
             for setting in settings {
                 errors.extend(self.config.device.apply(*setting).err().map(|error| error.to_string()));
             }
+            self.settings_failed = errors.len() > before;
         }
         for (model, change) in &decision.serving {
             // A model may have been unloaded since it was observed: then there is nothing to turn.

@@ -235,6 +235,9 @@ impl<'a> Control<'a> {
             let ahead = signal.changes_ahead(now, self.plan.cap_horizon);
             seen.power_cap_ahead.extend(ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))));
         }
+        for (observed, failed) in seen.devices.iter_mut().zip(&node.knobs.settings_failed) {
+            observed.settings_failed = *failed;
+        }
         for (index, observed) in seen.models.iter_mut().enumerate() {
             let state = &node.models[index];
             let before = std::mem::replace(&mut self.counts_when_asked[index], state.counts);

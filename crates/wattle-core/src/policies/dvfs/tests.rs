@@ -47,6 +47,19 @@ fn a_violation_is_told_with_the_clocks() {
 }
 
 #[test]
+fn a_clock_that_the_device_failed_to_set_is_asked_for_again() {
+    let mut policy = dvfs();
+    let mut plant = plant();
+    plant.cap = Some(105.0);
+    plant.run(&mut policy, 160);
+    let mut seen = plant.observe();
+    assert!(policy.decide(&seen).devices.is_empty());
+    seen.devices[0].settings_failed = true;
+    let clock = DeviceSetting::CoreClock(Megahertz::new(plant.device.core_clock_mhz));
+    assert_eq!(policy.decide(&seen).devices, [("cpu".into(), vec![clock])].into());
+}
+
+#[test]
 fn the_batch_size_is_the_models_largest_where_16_is_more_than_it_takes() {
     let mut plant = plant();
     plant.models[0].limits.max_batch_size = 8;

@@ -6,27 +6,29 @@
 //! power at the point, or, if the shares are too many then, the one of least share.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use super::{Candidate, DevicePoint, FreeKnobs, LeastPowerOptions, LeastPowerTable};
-use crate::id::ModelName;
-use crate::knob::{DeviceKnob, DeviceSetting, KnobRange, ServingLimits};
+use super::{Candidate, DevicePoint, FreeKnobs, LeastPowerTable};
+use crate::id::{DeviceId, ModelName};
+use crate::knob::{DeviceKnob, DeviceSetting, ServingLimits};
 use crate::observation::{DeviceObservation, Observation};
+use crate::policies::{PolicyError, PolicyOptions, device_knobs};
 use crate::policy::Decision;
-use crate::profile::Profile;
 use crate::units::{Megahertz, Watts};
 
-/// The table of each model that one can be made of.
+/// The table of each model that has a profile, for `policy`, which turns the knobs in `free`.
 pub(in crate::policies) fn tables_of(
-    profiles: &BTreeMap<ModelName, Profile>,
+    policy: &'static str,
     free: FreeKnobs,
-    options: &LeastPowerOptions,
-    objectives: &BTreeMap<ModelName, Duration>,
-) -> BTreeMap<ModelName, LeastPowerTable> {
-    let table = |name: &ModelName, profile: &Profile| {
-        LeastPowerTable::build(profile, free, options, objectives.get(name).copied()).ok()
-    };
-    profiles.iter().filter_map(|(name, profile)| Some((name.clone(), table(name, profile)?))).collect()
+    options: &PolicyOptions,
+) -> Result<BTreeMap<ModelName, LeastPowerTable>, PolicyError> {
+    let mut tables = BTreeMap::new();
+    for (model, profile) in &options.profiles {
+        let objective = options.latency_objectives.get(model).copied();
+        let table = LeastPowerTable::build(profile, free, &options.least_power, objective)
+            .map_err(|cause| PolicyError::NoTable { policy, model: model.clone(), cause })?;
+        tables.insert(model.clone(), table);
+    }
+    Ok(tables)
 }
 
 /// A model's load and what it may be served with.
@@ -143,62 +145,90 @@ impl Reach<'_> {
                 (DeviceKnob::CoreClock, points().any(|point| point.clock != full.clock)),
                 (DeviceKnob::ComputeUnits, points().any(|point| point.units != full.units)),
             ];
-            let has = |knob| self.0.iter().any(|device| range(device, knob).is_some());
+            let has = |knob| self.0.iter().any(|device| device_knobs::range_of(device, knob).is_some());
             turned.into_iter().find(|(knob, turned)| *turned && !has(*knob)).map(|(knob, _)| knob)
         })
     }
 
     /// Whether some device takes all of `point`. A knob that it lacks stands at its full value.
     pub(in crate::policies) fn takes(self, point: DevicePoint, full: DevicePoint) -> bool {
-        self.0.iter().any(|device| takes(device, point, full))
+        self.0.iter().any(|device| can_set(device, point, full))
     }
 }
 
-fn range(device: &DeviceObservation, knob: DeviceKnob) -> Option<&KnobRange> {
-    device.knobs.iter().find(|range| range.knob == knob)
+/// A value of each knob of the device, in its unit.
+fn values(point: DevicePoint) -> [(DeviceKnob, Option<f64>); 2] {
+    [
+        (DeviceKnob::CoreClock, point.clock.map(Megahertz::get)),
+        (DeviceKnob::ComputeUnits, point.units.map(f64::from)),
+    ]
 }
 
-fn takes(device: &DeviceObservation, point: DevicePoint, full: DevicePoint) -> bool {
-    // To the row's own value, not to a step near it: the figures of the row would not hold there.
-    let near = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
-    let one = |knob, value: Option<f64>, full: Option<f64>| match (range(device, knob), value) {
-        (_, None) => true,
-        (None, Some(_)) => value == full,
-        (Some(range), Some(value)) => range.accept(value).is_some_and(|taken| near(taken, value)),
-    };
-    let clock = |point: DevicePoint| point.clock.map(Megahertz::get);
-    one(DeviceKnob::CoreClock, clock(point), clock(full))
-        && one(DeviceKnob::ComputeUnits, point.units.map(f64::from), full.units.map(f64::from))
+/// Whether `device` takes all of `point`. Steps further off than the same step are not taken for it: the
+/// row's figures would not hold there.
+fn can_set(device: &DeviceObservation, point: DevicePoint, full: DevicePoint) -> bool {
+    values(point).into_iter().zip(values(full)).all(|((knob, value), (_, full))| {
+        match (device_knobs::range_of(device, knob), value) {
+            (_, None) => true,
+            (None, Some(_)) => value == full,
+            (Some(range), Some(value)) => device_knobs::takes(range, value),
+        }
+    })
 }
 
-/// Puts plans into decisions, and device knobs only when they change.
+/// Puts plans into decisions, and device knobs only when they change or the device failed to set them.
 #[derive(Debug, Clone, Default)]
 pub(in crate::policies) struct Applier {
-    set: Option<DevicePoint>,
+    /// What was last asked of each device.
+    asked: BTreeMap<DeviceId, Vec<DeviceSetting>>,
 }
 
 impl Applier {
-    /// Adds the knobs of the device at `point` to `decision`; `full` is the point of knobs not turned.
-    pub(in crate::policies) fn set_device(
+    /// Adds the knobs of the devices at `point` to `decision`; `full` is the point of knobs not turned.
+    /// A device that does not take the point is left alone.
+    pub(in crate::policies) fn set_point(
         &mut self,
         point: DevicePoint,
         full: DevicePoint,
         seen: &Observation,
         decision: &mut Decision,
     ) {
-        if self.set == Some(point) {
-            return;
+        for device in seen.devices.iter().filter(|device| can_set(device, point, full)) {
+            self.ask(device, values(point), decision);
         }
-        for device in seen.devices.iter().filter(|device| takes(device, point, full)) {
-            let clock = point.clock.map(DeviceSetting::CoreClock);
-            let units = point.units.map(DeviceSetting::ComputeUnits);
-            let settings = [clock, units].into_iter().flatten();
-            let settings: Vec<DeviceSetting> =
-                settings.filter(|setting| range(device, setting.knob()).is_some()).collect();
-            if !settings.is_empty() {
-                decision.devices.insert(device.id.clone(), settings);
-                self.set = Some(point);
-            }
+    }
+
+    /// Opens each knob that `full` has as far as the device lets it: the profile's highest values may
+    /// be more than the device takes, or less than it has.
+    pub(in crate::policies) fn set_full(
+        &mut self,
+        full: DevicePoint,
+        seen: &Observation,
+        decision: &mut Decision,
+    ) {
+        for device in &seen.devices {
+            let open = |(knob, value): (DeviceKnob, Option<f64>)| {
+                (knob, value.and(device_knobs::range_of(device, knob)).map(|range| range.max))
+            };
+            self.ask(device, values(full).map(open), decision);
+        }
+    }
+
+    fn ask(
+        &mut self,
+        device: &DeviceObservation,
+        values: [(DeviceKnob, Option<f64>); 2],
+        decision: &mut Decision,
+    ) {
+        let setting = |(knob, value): (DeviceKnob, Option<f64>)| {
+            let range = device_knobs::range_of(device, knob)?;
+            Some(device_knobs::setting(knob, device_knobs::at_most(range, value?)))
+        };
+        let settings: Vec<DeviceSetting> = values.into_iter().filter_map(setting).collect();
+        let is_done = !device.settings_failed && self.asked.get(&device.id) == Some(&settings);
+        if !settings.is_empty() && !is_done {
+            self.asked.insert(device.id.clone(), settings.clone());
+            decision.devices.insert(device.id.clone(), settings);
         }
     }
 }

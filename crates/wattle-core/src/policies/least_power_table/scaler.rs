@@ -23,13 +23,14 @@ use super::{
 };
 use crate::id::ModelName;
 use crate::observation::{ModelObservation, Observation};
-use crate::policies::PolicyOptions;
+use crate::policies::{PolicyError, PolicyOptions};
 use crate::policy::{Decision, Policy, Reason};
+use crate::time::Timestamp;
 
 /// Sets clock, units and, if free, batch sizes by the table of each model.
 ///
-/// A model without a table that has traffic puts the device to full: nothing is known of what it
-/// would bear. Without any table, or without the knobs, everything is left alone.
+/// A model without a profile that has traffic puts the device to full: nothing is known of what it
+/// would bear. It counts for as many intervals as a load does. Without any table, or without the knobs, everything is left alone.
 #[derive(Debug, Clone)]
 pub struct LeastPower {
     name: &'static str,
@@ -37,6 +38,8 @@ pub struct LeastPower {
     interval: Duration,
     tables: BTreeMap<ModelName, LeastPowerTable>,
     loads: BTreeMap<ModelName, Loads>,
+    /// When a model without a table last had traffic.
+    stranger_at: Option<Timestamp>,
     /// What is set now.
     current: Option<Set>,
     /// Intervals in a row that allowed less power.
@@ -94,23 +97,35 @@ enum Cause {
 
 impl LeastPower {
     /// The policy called `name`, which turns the knobs in `free`.
-    pub(in crate::policies) fn new(name: &'static str, free: FreeKnobs, options: &PolicyOptions) -> Self {
+    pub(in crate::policies) fn new(
+        name: &'static str,
+        free: FreeKnobs,
+        options: &PolicyOptions,
+    ) -> Result<Self, PolicyError> {
         let settings = options.least_power.clone();
-        Self {
+        Ok(Self {
             name,
             interval: Duration::try_from_secs_f64(settings.interval_seconds).unwrap_or(Duration::MAX),
-            tables: tables_of(&options.profiles, free, &settings, &options.latency_objectives),
+            tables: tables_of(name, free, options)?,
             options: settings,
             loads: BTreeMap::new(),
+            stranger_at: None,
             current: None,
             lower_for: 0,
             applier: Applier::default(),
-        }
+        })
     }
 
     /// Whether an interval of load is complete with what was seen.
     fn count(&mut self, seen: &Observation) -> bool {
         self.loads.retain(|name, _| seen.models.iter().any(|model| model.name == *name));
+        let is_stranger = |model: &ModelObservation| {
+            let has_traffic = model.arrived_rows > 0 || model.queued_rows > 0 || model.running_batches > 0;
+            has_traffic && !self.tables.contains_key(&model.name)
+        };
+        if seen.models.iter().any(is_stranger) {
+            self.stranger_at = Some(seen.now);
+        }
         let mut complete = false;
         for model in &seen.models {
             if !self.loads.contains_key(&model.name) {
@@ -137,10 +152,9 @@ impl LeastPower {
         let full = full(loads)?;
         let full_device = full.device;
         let full = Set::of(&full, served);
-        let is_stranger = |model: &ModelObservation| {
-            !self.tables.contains_key(&model.name) && (model.arrived_rows > 0 || model.queued_rows > 0)
-        };
-        if seen.models.iter().any(is_stranger) {
+        // As long as the load of a model with a table would count.
+        let remembered = self.interval.saturating_mul(self.options.peak_of_intervals);
+        if self.stranger_at.is_some_and(|at| seen.now - at < remembered) {
             return Some((full, 0, Cause::Stranger));
         }
         if let Some(wait) = self.current.as_ref().and_then(|set| set.endangering_wait(served, loads)) {
@@ -222,7 +236,11 @@ impl Policy for LeastPower {
             }
             decision.reasons.push((Some(model.name.clone()), self.reason(cause, model, load, &set)));
         }
-        self.applier.set_device(set.device, full_device(&loads), seen, &mut decision);
+        let full = full_device(&loads);
+        match cause {
+            Cause::LookedUp => self.applier.set_point(set.device, full, seen, &mut decision),
+            _ => self.applier.set_full(full, seen, &mut decision),
+        }
         self.lower_for = lower_for;
         self.current = Some(set);
         decision

@@ -120,7 +120,7 @@ fn a_load_is_looked_up_at_the_next_step_that_is_no_lower() {
 
 #[test]
 fn under_poisson_arrivals_the_wait_counts_on_both_sides_of_the_objective() {
-    let options = LeastPowerOptions::default();
+    let options = LeastPowerOptions { base_load: 0.95, ..LeastPowerOptions::default() };
     let table = LeastPowerTable::build(&profile(GRID), BOTH, &options, None).unwrap();
     let wait = crate::queueing::md1_wait_quantile(95.0, 0.01, 0.99).unwrap();
     assert!((table.slo().as_secs_f64() - 2.0 * (0.01 + wait)).abs() < 1e-6);
@@ -129,9 +129,30 @@ fn under_poisson_arrivals_the_wait_counts_on_both_sides_of_the_objective() {
     let tight = Some(Duration::from_millis(20));
     let table = LeastPowerTable::build(&profile(GRID), BOTH, &options, tight).unwrap();
     assert!(table.look_up(10.0).unwrap().meets_slo && !table.look_up(15.0).unwrap().meets_slo);
-    let alone = LeastPowerOptions { base_load: 0.0, ..LeastPowerOptions::default() };
-    let table = LeastPowerTable::build(&profile(GRID), BOTH, &alone, None).unwrap();
-    assert_eq!(table.slo(), Duration::from_millis(20), "without load there is no wait");
+    let base = table_base(0.95) / table_base(0.0);
+    assert_eq!(base.round(), 46.0, "service times, as documented");
+}
+
+fn table_base(base_load: f64) -> f64 {
+    let options = LeastPowerOptions { slo_factor: 1.0, base_load, ..LeastPowerOptions::default() };
+    LeastPowerTable::build(&profile(GRID), BOTH, &options, None).unwrap().slo().as_secs_f64()
+}
+
+#[test]
+fn by_default_the_objective_is_twice_the_profiled_tail_and_what_the_full_device_keeps_is_kept() {
+    let options = LeastPowerOptions { rps_step: Some(1.0), ..LeastPowerOptions::default() };
+    let table = LeastPowerTable::build(&profile(GRID), BOTH, &options, None).unwrap();
+    assert_eq!(table.slo(), Duration::from_millis(20));
+    let full = |rps| table.full.tail_at(rps, options.arrivals);
+    for row in table.rows() {
+        let kept = full(row.rps).is_some_and(|tail| tail <= 0.02 * (1.0 + 1e-9));
+        assert_eq!(row.meets_slo, kept, "{row:?}");
+        let at_full = row.core_clock_mhz == Some(Megahertz::new(1000.0)) && row.compute_units == Some(60);
+        assert!(kept || at_full, "{row:?}");
+    }
+    let kept: Vec<_> = table.rows().iter().filter(|row| row.meets_slo).collect();
+    assert_eq!(kept.last().unwrap().rps, 13.0, "about an eighth of the full load");
+    assert!(kept.iter().any(|row| row.predicted_watts < table.full.power_at(row.rps)), "and power is saved");
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn gpu(knobs: &[DeviceKnob]) -> DeviceObservation {
         power_samples: Vec::new(),
         power_provenance: Provenance::new(Basis::Modelled, "test"),
         knobs: knobs.iter().map(range).collect(),
+        settings_failed: false,
     }
 }
 
@@ -49,6 +50,7 @@ impl Bench {
         let quiet = |name: &&str| ModelObservation {
             queued_rows: 0,
             arrived_rows: 0,
+            running_batches: 0,
             interval: INTERVAL,
             ..model(name, 64)
         };
@@ -276,6 +278,81 @@ fn the_oracle_sets_for_the_load_to_come_and_plans_no_more_power_than_the_look_up
     assert_eq!(bench.set, (1000.0, 60));
     let mut blind =
         Bench::new("oracle-least-power", &["m", "b"], |options| options.foresight = Some(foresight));
-    blind.step(&[0.0, 0.0]);
+    let decision = blind.step(&[0.0, 0.0]);
     assert_eq!(blind.set, (1000.0, 60), "a load that is not foreseen");
+    let told = [(Some("b".into()), Reason::LoadUnknown), (None, Reason::LoadUnknown)];
+    assert_eq!(decision.reasons, told, "nothing false of the one that is");
+}
+
+#[test]
+fn what_the_device_failed_to_set_is_set_again() {
+    let mut bench = Bench::new("cofris-cu", &["m"], |_| {});
+    let set = bench.step(&[20.0]).devices;
+    assert!(!set.is_empty());
+    assert!(bench.step(&[20.0]).devices.is_empty());
+    bench.devices[0].settings_failed = true;
+    assert_eq!(bench.step(&[20.0]).devices, set);
+}
+
+#[test]
+fn full_is_the_most_that_the_device_takes_where_the_profile_goes_higher_or_less_high() {
+    for max in [999.0, 1200.0] {
+        let mut bench = Bench::new("cofris-cu", &["m"], |_| {});
+        bench.devices[0].knobs[0] =
+            KnobRange { knob: DeviceKnob::CoreClock, min: 500.0, max, steps: Vec::new() };
+        bench.step(&[20.0]);
+        assert_eq!(bench.set, (500.0, 60));
+        let decision = bench.step(&[500.0]);
+        assert_eq!((bench.set, reason(&decision)), ((max, 60), "load_not_sustained"));
+    }
+}
+
+#[test]
+fn a_step_of_the_device_that_rounds_a_profiled_value_is_that_value() {
+    let mut bench = Bench::new("cofris-cu", &["m"], |_| {});
+    bench.devices[0].knobs[0].steps = vec![500.4, 1000.0];
+    bench.step(&[20.0]);
+    assert_eq!(bench.set, (500.4, 60));
+}
+
+#[test]
+fn a_model_without_a_profile_is_remembered_as_long_as_a_load_and_counts_while_it_runs() {
+    let mut bench = Bench::new("cofris-cu", &["a", "b"], |options| {
+        options.profiles.remove("b");
+        options.least_power.peak_of_intervals = 3;
+    });
+    let (full, low) = ((1000.0, 60), (500.0, 60));
+    let sets: Vec<(f64, u32)> = [2.0, 0.0, 0.0, 0.0]
+        .map(|rps| {
+            bench.step(&[20.0, rps]);
+            bench.set
+        })
+        .to_vec();
+    assert_eq!(sets, [full, full, full, low]);
+    bench.models[1].running_batches = 1;
+    bench.step(&[20.0, 0.0]);
+    assert_eq!(bench.set, full);
+}
+
+#[test]
+fn a_profile_that_makes_no_table_is_told_when_the_policy_is_built() {
+    let options = PolicyOptions {
+        profiles: [("a".into(), profile(GRID)), ("b".into(), profile(GRID[..1].iter().copied()))].into(),
+        foresight: Some(Foresight::default()),
+        ..PolicyOptions::default()
+    };
+    for name in [
+        "frequency-scaling",
+        "resource-scaling-cu",
+        "resource-scaling-se",
+        "cofris-cu",
+        "cofris-se",
+        "oracle-least-power",
+    ] {
+        let told = build_policy(name, &options).err().unwrap().to_string();
+        assert!(
+            told.starts_with(&format!("policy {name}, model b: the profile has one point only")),
+            "{told}"
+        );
+    }
 }
