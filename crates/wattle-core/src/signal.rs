@@ -31,7 +31,8 @@ pub enum AfterEnd {
     Repeat,
 }
 
-/// Values at ascending offsets from the start of the run, each held until the next.
+/// Values at ascending offsets in the trace's own time, each held until the next. A run begins at 0 of
+/// that time, or where [`Signal::starting_at`] says.
 ///
 /// The last value is held for as long as the one before it; a trace of one value never ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,52 +162,54 @@ impl Trace {
         Ok(Self { points, after_end, start: Duration::ZERO })
     }
 
-    /// The values with their offsets from the start of the run.
+    /// The values with their offsets in the trace's own time, wherever in it the run begins.
     pub fn points(&self) -> &[(Duration, f64)] {
         &self.points
     }
 
-    /// When the last value stops to hold; `None` for a trace of one value, which never ends.
+    /// How long after the start of the run the last value stops to hold, for the first time where the
+    /// trace repeats. `None` for a trace of one value, which never ends.
     pub fn end(&self) -> Option<Duration> {
+        Some(self.own_end()?.saturating_sub(self.in_first_pass(self.start)))
+    }
+
+    /// When the last value stops to hold, in the trace's own time.
+    fn own_end(&self) -> Option<Duration> {
         let [.., (before_last, _), (last, _)] = self.points[..] else { return None };
         Some(last.saturating_add(last.saturating_sub(before_last)))
     }
 
-    /// When the next value begins after `time`; `None` when there is no other.
-    fn next_change(&self, time: Timestamp) -> Option<Timestamp> {
-        let offset = time.since_start().saturating_add(self.start);
-        let (base, offset) = match (self.after_end, self.end()) {
+    /// `offset` of the trace's own time, taken back into the first pass where the trace repeats.
+    fn in_first_pass(&self, offset: Duration) -> Duration {
+        match (self.after_end, self.own_end()) {
             (AfterEnd::Repeat, Some(end)) if offset >= end => {
                 let first = self.points[0].0;
                 let period = end.saturating_sub(first).as_nanos().max(1);
                 let into = (offset - first).as_nanos() % period;
-                let into = first + Duration::from_nanos(u64::try_from(into).unwrap_or(u64::MAX));
-                (offset.saturating_sub(into), into)
+                first + Duration::from_nanos(u64::try_from(into).unwrap_or(u64::MAX))
             }
-            _ => (Duration::ZERO, offset),
-        };
+            _ => offset,
+        }
+    }
+
+    /// When the next value begins after `time`; `None` when there is no other.
+    fn next_change(&self, time: Timestamp) -> Option<Timestamp> {
+        let elapsed = time.since_start().saturating_add(self.start);
+        let offset = self.in_first_pass(elapsed);
+        let base = elapsed.saturating_sub(offset);
         let index = self.points.partition_point(|(start, _)| *start <= offset);
         let next = match (self.points.get(index), self.after_end) {
             (Some((start, _)), _) => *start,
             (None, AfterEnd::Hold) => return None,
-            (None, _) => self.end().filter(|end| *end > offset)?,
+            (None, _) => self.own_end().filter(|end| *end > offset)?,
         };
         Some(Timestamp::from_duration(base.saturating_add(next).saturating_sub(self.start)))
     }
 
     fn at(&self, time: Timestamp) -> Option<f64> {
-        let mut offset = time.since_start().saturating_add(self.start);
-        if let Some(end) = self.end().filter(|end| offset >= *end) {
-            match self.after_end {
-                AfterEnd::Unknown => return None,
-                AfterEnd::Hold => {}
-                AfterEnd::Repeat => {
-                    let first = self.points[0].0;
-                    let period = end.saturating_sub(first).as_nanos();
-                    let into = (offset - first).as_nanos().checked_rem(period).unwrap_or(0);
-                    offset = first + Duration::from_nanos(u64::try_from(into).unwrap_or(u64::MAX));
-                }
-            }
+        let offset = self.in_first_pass(time.since_start().saturating_add(self.start));
+        if self.after_end == AfterEnd::Unknown && self.own_end().is_some_and(|end| offset >= end) {
+            return None;
         }
         let index = self.points.partition_point(|(start, _)| *start <= offset).checked_sub(1)?;
         Some(self.points[index].1)

@@ -132,6 +132,23 @@ fn a_run_may_begin_anywhere_in_a_trace() {
 }
 
 #[test]
+fn the_end_is_counted_from_where_the_run_begins() {
+    // The trace's own end is at 60 s, and its first value at 10 s.
+    for (after_end, of_ends) in [
+        (AfterEnd::Hold, [60, 45, 0, 0]),
+        (AfterEnd::Unknown, [60, 45, 0, 0]),
+        (AfterEnd::Repeat, [60, 45, 50, 40]),
+    ] {
+        for (start, end) in [0, 15, 60, 120].into_iter().zip(of_ends) {
+            let Signal::Trace(trace) = trace(after_end).starting_at(Duration::from_secs(start)) else {
+                panic!("it was a trace")
+            };
+            assert_eq!(trace.end(), Some(Duration::from_secs(end)), "{after_end:?} from {start} s");
+        }
+    }
+}
+
+#[test]
 fn the_changes_ahead_are_those_of_the_value_within_the_horizon() {
     let seconds = Duration::from_secs;
     let points = vec![(seconds(0), 5.0), (seconds(10), 5.0), (seconds(20), 3.0), (seconds(30), 4.0)];

@@ -74,6 +74,20 @@ fn outcome(
 }
 
 #[test]
+fn a_trace_that_begins_before_the_run_is_planned_to_its_end_and_no_further() {
+    let figures = [(1.0, 0.8), (3.0, 0.9)];
+    let mut late = options(&figures, &[500.0, 300.0, 100.0, 200.0], &[7.0, 2.0, 2.0, 2.0]);
+    let foresight = late.foresight.as_mut().unwrap();
+    let start = Duration::from_secs(PIECE_SECONDS);
+    foresight.carbon_intensity = foresight.carbon_intensity.take().map(|signal| signal.starting_at(start));
+    for load in foresight.offered_family_rps.values_mut() {
+        *load = load.clone().starting_at(start);
+    }
+    let from_then = options(&figures, &[300.0, 100.0, 200.0], &[2.0; 3]);
+    assert_eq!(floor_plan(&late, 0.85).unwrap(), floor_plan(&from_then, 0.85).unwrap());
+}
+
+#[test]
 fn quality_is_bought_where_electricity_is_clean_and_one_piece_is_cut() {
     // Two variants, three half hours of equal load: a mean quality of 0.85 is half the steps.
     let options = options(&[(1.0, 0.8), (3.0, 0.9)], &[300.0, 100.0, 200.0], &[2.0; 3]);
