@@ -156,6 +156,8 @@ impl SaturationCheck {
         if before.is_some_and(|before| (rps / before - 1.0).abs() > OTHER_WORK) {
             self.measured.fill(None);
             self.no_gain = None;
+            // Work that keeps changing is not to be probed anew at each change.
+            self.next_probe = self.next_probe.max(seen.now + LONGEST_MEASUREMENT);
         }
         self.measured[current] = Some(Measured { rps, at: seen.now });
     }

@@ -1,5 +1,8 @@
 //! Sizes past which throughput grows no more are left, and the search does not go to and fro.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use super::*;
 use crate::policies::plant::Plant;
 use crate::profile::Profile;
@@ -55,6 +58,27 @@ fn it_is_looked_at_again_when_the_work_is_another() {
     plant.cap = Some(250.0);
     plant.run(&mut policy, 300);
     assert_eq!(plant.batch_size(), 256);
+}
+
+#[test]
+fn work_that_keeps_changing_is_looked_at_once_a_minute_at_most() {
+    let pace = Rc::new(Cell::new(1000.0));
+    let mut plant = plant(256, by_doubling);
+    let of_plant = pace.clone();
+    plant.throughput = Some(Box::new(move |setting| of_plant.get() * f64::from(setting.batch_size)));
+    plant.cap = Some(190.0);
+    let mut policy = checking();
+    let mut looks = 0;
+    for minute_of_looks in 1..=5 {
+        for tick in 0..600 {
+            pace.set(if tick % 80 < 40 { 1000.0 } else { 1500.0 });
+            let turned = plant.tick(&mut policy);
+            let is_look = turned.reasons[0].1.name() == "probing_lower" && turned.turns_something();
+            looks += usize::from(is_look);
+        }
+        assert!(looks <= minute_of_looks + 1, "{looks} looks in {minute_of_looks} minutes");
+    }
+    assert!(looks > 0);
 }
 
 #[test]
