@@ -11,24 +11,27 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Changes that are remembered: a year and more of hourly ones.
-const MOST_CHANGES: usize = 10_000;
+/// Changes that are remembered at most, however short a time they span: a day of two a second.
+const MOST_CHANGES: usize = 200_000;
 /// Changes that the learned interval rests on.
 const CHANGES_FOR_AN_INTERVAL: usize = 9;
 /// How far, as a share, times between changes may be off a multiple of the shortest.
 const REGULAR: f64 = 0.1;
 
 /// The changes that were seen of a quantity that holds its value until the next.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ChangeHistory {
+    /// After how long values are expected again.
+    period: Duration,
     /// Each from its time on, ascending. The first is what was seen first, not a change.
     changes: VecDeque<(Timestamp, f64)>,
 }
 
 impl ChangeHistory {
-    /// Nothing was seen yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing was seen yet of a quantity that may repeat itself after `period`. So long changes are
+    /// remembered, the last 200,000 of them at most.
+    pub fn new(period: Duration) -> Self {
+        Self { period, changes: VecDeque::new() }
     }
 
     /// The quantity is `value` at `now`. Values that are no number are passed over, and so is a `now`
@@ -37,16 +40,24 @@ impl ChangeHistory {
         let is_news =
             self.changes.back().is_none_or(|(at, last)| *last != value && now > *at) && value.is_finite();
         if is_news {
-            if self.changes.len() == MOST_CHANGES {
+            self.changes.push_back((now, value));
+            while self.changes.len() > MOST_CHANGES || self.is_first_outdated(now) {
                 self.changes.pop_front();
             }
-            self.changes.push_back((now, value));
         }
     }
 
-    /// The same as one `period` ago: the changes then, from `now` to `horizon` later, each at its time.
-    /// Empty until a period has been seen.
-    pub fn seasonal(&self, now: Timestamp, horizon: Duration, period: Duration) -> Vec<(Timestamp, f64)> {
+    /// Whether no forecast from `now` on needs the first change: a later one is a period old too.
+    fn is_first_outdated(&self, now: Timestamp) -> bool {
+        self.changes.len() > CHANGES_FOR_AN_INTERVAL + 1
+            && self.changes.get(1).is_some_and(|(at, _)| *at + self.period <= now)
+    }
+
+    /// The same as one period ago: the changes then, from `now` to `horizon` later, each at its time.
+    /// Empty until a period has been seen, and for good where a period has more changes than are
+    /// remembered.
+    pub fn seasonal(&self, now: Timestamp, horizon: Duration) -> Vec<(Timestamp, f64)> {
+        let period = self.period;
         let first = self.changes.front().map(|(at, _)| *at);
         if period.is_zero() || first.is_none_or(|first| now - first < period) {
             return Vec::new();

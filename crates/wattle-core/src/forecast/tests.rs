@@ -12,7 +12,7 @@ fn hour(hours: f64) -> Timestamp {
 }
 
 fn seen(values: impl IntoIterator<Item = f64>) -> ChangeHistory {
-    let mut history = ChangeHistory::new();
+    let mut history = ChangeHistory::new(DAY);
     for (index, value) in values.into_iter().enumerate() {
         history.see(hour(index as f64), value);
         history.see(hour(index as f64 + 0.5), value);
@@ -23,7 +23,7 @@ fn seen(values: impl IntoIterator<Item = f64>) -> ChangeHistory {
 #[test]
 fn what_is_constant_is_expected_to_change_never() {
     let history = seen([100.0; 60]);
-    assert_eq!(history.seasonal(hour(59.9), HOUR, DAY), []);
+    assert_eq!(history.seasonal(hour(59.9), HOUR), []);
     assert_eq!(history.trend(hour(59.9), HOUR), None);
 }
 
@@ -31,11 +31,29 @@ fn what_is_constant_is_expected_to_change_never() {
 fn a_day_that_repeats_is_expected_at_the_same_hours() {
     let of_hour = |hour: usize| [50.0, 80.0, 120.0, 90.0][hour % 24 / 6];
     let history = seen((0..50).map(of_hour));
-    assert_eq!(history.seasonal(hour(53.9), HOUR, DAY), [(hour(54.0), 80.0)]);
-    assert_eq!(history.seasonal(hour(54.0), HOUR, DAY), [], "it is there");
-    let half_a_day = history.seasonal(hour(53.9), HOUR * 12, DAY);
+    assert_eq!(history.seasonal(hour(53.9), HOUR), [(hour(54.0), 80.0)]);
+    assert_eq!(history.seasonal(hour(54.0), HOUR), [], "it is there");
+    let half_a_day = history.seasonal(hour(53.9), HOUR * 12);
     assert_eq!(half_a_day, [(hour(54.0), 80.0), (hour(60.0), 120.0)]);
-    assert_eq!(seen([1.0, 2.0, 3.0]).seasonal(hour(2.9), DAY, DAY), [], "not a day old");
+    assert_eq!(seen([1.0, 2.0, 3.0]).seasonal(hour(2.9), DAY), [], "not a day old");
+}
+
+#[test]
+fn a_day_of_fast_changes_is_remembered_whole_and_no_longer() {
+    // Every 5 s another value: 17,280 changes a day.
+    let steps_a_day = DAY.as_secs() / 5;
+    let at = |step: u64| Timestamp::from_duration(Duration::from_secs(step * 5));
+    let value = |step: u64| (step % steps_a_day) as f64;
+    let mut history = ChangeHistory::new(DAY);
+    for step in 0..steps_a_day * 3 {
+        if step > 0 && step % 1000 == 0 {
+            let next = history.seasonal(at(step - 1), Duration::from_secs(5));
+            let wanted = if step > steps_a_day { vec![(at(step), value(step))] } else { Vec::new() };
+            assert_eq!(next, wanted, "at step {step}");
+        }
+        history.see(at(step), value(step));
+    }
+    assert!(history.changes.len() as u64 <= steps_a_day + 1);
 }
 
 #[test]
@@ -57,7 +75,7 @@ fn a_step_that_is_missed_out_is_no_irregular_change() {
 
 #[test]
 fn changes_at_any_time_are_not_forecast() {
-    let mut history = ChangeHistory::new();
+    let mut history = ChangeHistory::new(DAY);
     for (at, value) in [(0.0, 100.0), (1.0, 90.0), (2.37, 80.0), (3.0, 70.0), (4.81, 60.0)] {
         history.see(hour(at), value);
     }
@@ -100,7 +118,7 @@ proptest! {
         gaps in proptest::collection::vec(0u64..5000, 1..10),
         horizon in 0u64..100_000,
     ) {
-        let (mut history, mut holt) = (ChangeHistory::new(), Holt::new(0.2, 0.05));
+        let (mut history, mut holt) = (ChangeHistory::new(Duration::from_secs(7000)), Holt::new(0.2, 0.05));
         let mut now = Timestamp::ZERO;
         for (index, value) in values.iter().enumerate() {
             now = now + Duration::from_secs(gaps[index % gaps.len()]);
@@ -108,7 +126,7 @@ proptest! {
             holt.add(now, *value);
             let horizon = Duration::from_secs(horizon);
             let trend = history.trend(now, horizon);
-            let seasonal = history.seasonal(now, horizon, Duration::from_secs(7000));
+            let seasonal = history.seasonal(now, horizon);
             for (at, value) in trend.into_iter().chain(seasonal) {
                 prop_assert!(at > now && at <= now + horizon && value.is_finite() && value >= 0.0);
             }

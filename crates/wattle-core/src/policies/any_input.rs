@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::cap_handling::CapHandlingMode;
 use super::*;
 use crate::knob::{DeviceKnob, KnobRange};
 use crate::policies::plant::{Plant, core_clock, model};

@@ -53,7 +53,8 @@ pub enum CapForecast {
     /// From the driver, which reads them in a trace or is told.
     #[default]
     Driver,
-    /// The same as one period ago.
+    /// The same as one period ago. Until a period has been seen there is no forecast: a lower cap is
+    /// then acted on when it is there, as in the mode `reactive`.
     Seasonal,
     /// The line through the last two caps, where they change at a regular interval.
     Trend,
@@ -94,28 +95,25 @@ impl Default for CapHandlingOptions {
     }
 }
 
-/// A policy that is asked as `mode` says.
-pub struct CapHandling {
+/// `inner`, asked as the mode of `options` says. Where that is `reactive`, it is `inner` as it is.
+pub fn around(inner: Box<dyn Policy>, options: &CapHandlingOptions) -> Box<dyn Policy> {
+    let handling = match options.mode {
+        CapHandlingMode::Reactive => return inner,
+        CapHandlingMode::None => Handling::None(Slices::new(seconds(options.time_slice_seconds))),
+        CapHandlingMode::Proactive => Handling::Proactive(Proactive::new(options)),
+    };
+    Box::new(CapHandling { inner, handling })
+}
+
+/// A policy that is not asked as the driver sees fit.
+struct CapHandling {
     inner: Box<dyn Policy>,
     handling: Handling,
 }
 
 enum Handling {
     None(Slices),
-    Reactive,
     Proactive(Proactive),
-}
-
-impl CapHandling {
-    /// Goes around `inner`.
-    pub fn new(inner: Box<dyn Policy>, options: &CapHandlingOptions) -> Self {
-        let handling = match options.mode {
-            CapHandlingMode::None => Handling::None(Slices::new(seconds(options.time_slice_seconds))),
-            CapHandlingMode::Reactive => Handling::Reactive,
-            CapHandlingMode::Proactive => Handling::Proactive(Proactive::new(options)),
-        };
-        Self { inner, handling }
-    }
 }
 
 impl Policy for CapHandling {
@@ -126,7 +124,6 @@ impl Policy for CapHandling {
     fn decide(&mut self, seen: &Observation) -> Decision {
         match &mut self.handling {
             Handling::None(slices) => slices.decide(self.inner.as_mut(), seen),
-            Handling::Reactive => self.inner.decide(seen),
             Handling::Proactive(proactive) => proactive.decide(self.inner.as_mut(), seen),
         }
     }
@@ -141,7 +138,6 @@ fn seconds(seconds: f64) -> Duration {
 struct Proactive {
     lead: Duration,
     forecast: CapForecast,
-    period: Duration,
     caps: ChangeHistory,
     batch_times: BatchTimes,
     margin: Margin,
@@ -152,8 +148,7 @@ impl Proactive {
         Self {
             lead: seconds(options.lead_seconds),
             forecast: options.forecast,
-            period: seconds(options.period_seconds),
-            caps: ChangeHistory::new(),
+            caps: ChangeHistory::new(seconds(options.period_seconds)),
             batch_times: BatchTimes::default(),
             margin: Margin::new(options.margin_deviations, options.margin_max_share),
         }
@@ -226,9 +221,7 @@ impl Proactive {
                 let lawful = |(at, cap): &&(Timestamp, Watts)| *at >= seen.now && !cap.get().is_nan();
                 seen.power_cap_ahead.iter().filter(lawful).copied().collect()
             }
-            CapForecast::Seasonal => {
-                self.caps.seasonal(seen.now, horizon, self.period).into_iter().map(watts).collect()
-            }
+            CapForecast::Seasonal => self.caps.seasonal(seen.now, horizon).into_iter().map(watts).collect(),
             CapForecast::Trend => self.caps.trend(seen.now, horizon).into_iter().map(watts).collect(),
         }
     }

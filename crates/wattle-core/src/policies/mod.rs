@@ -39,7 +39,7 @@ use crate::profile::Profile;
 use batch_sizer::printed::PrintedBatchSizer;
 use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
-use cap_handling::{CapHandling, CapHandlingMode, CapHandlingOptions};
+use cap_handling::CapHandlingOptions;
 use carbon_adaptive::{CarbonAdaptive, CarbonAdaptiveOptions, Direction};
 use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
@@ -196,10 +196,7 @@ pub fn live_names() -> Vec<&'static str> {
 pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
     check(options)?;
     let policy = build_bare(name, options)?;
-    Ok(match options.cap_handling.mode {
-        CapHandlingMode::Reactive => policy, // as it is
-        _ => Box::new(CapHandling::new(policy, &options.cap_handling)),
-    })
+    Ok(cap_handling::around(policy, &options.cap_handling))
 }
 
 fn build_bare(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
@@ -302,6 +299,7 @@ fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
 
 #[cfg(test)]
 mod tests {
+    use super::cap_handling::CapHandlingMode;
     use super::*;
     use crate::signal::{AfterEnd, Signal, Trace};
 

@@ -26,9 +26,9 @@ impl Policy for Watcher {
     }
 }
 
-fn watched(options: CapHandlingOptions) -> (CapHandling, Shown) {
+fn watched(options: CapHandlingOptions) -> (Box<dyn Policy>, Shown) {
     let shown = Shown::default();
-    (CapHandling::new(Box::new(Watcher(shown.clone())), &options), shown)
+    (around(Box::new(Watcher(shown.clone())), &options), shown)
 }
 
 fn of_mode(mode: CapHandlingMode) -> CapHandlingOptions {
@@ -54,7 +54,7 @@ fn none_asks_once_a_slice_with_all_that_was_counted_and_no_power() {
     let mut plant = plant(500.0);
     for tick in 1..=25 {
         plant.cap = Some(f64::from(tick));
-        let decision = plant.tick(&mut policy);
+        let decision = plant.tick(policy.as_mut());
         let asked = matches!(tick, 1 | 10 | 20);
         assert_eq!(decision.reasons[0].1 == Reason::Fixed, asked, "tick {tick}: {decision:?}");
         if !asked {
@@ -76,7 +76,7 @@ fn reactive_shows_everything_as_it_is() {
     let (mut policy, shown) = watched(of_mode(CapHandlingMode::Reactive));
     let mut plant = plant(50.0);
     plant.cap_ahead = vec![(second(0.2), Watts::new(10.0))];
-    let decisions = plant.run(&mut policy, 3);
+    let decisions = plant.run(policy.as_mut(), 3);
     assert_eq!(caps(&shown), [100.0; 3]);
     assert_eq!(decisions[0].ask_again_in, Duration::from_secs(600));
     assert_eq!(policy.name(), "watcher");
@@ -88,14 +88,14 @@ fn proactive_shows_a_lower_cap_by_the_lead_before_it_comes_and_a_higher_one_when
     let mut plant = plant(10.0);
     plant.models[0].running_batches = 0; // batches take no time
     plant.cap_ahead = vec![(second(2.0), Watts::new(60.0)), (second(4.0), Watts::new(90.0))];
-    let first = plant.tick(&mut policy);
+    let first = plant.tick(policy.as_mut());
     assert_eq!(first.ask_again_in, Duration::from_millis(900), "asked again a second before it falls");
-    plant.run(&mut policy, 18);
-    let told = plant.tick(&mut policy).reasons.last().unwrap().1.clone();
+    plant.run(policy.as_mut(), 18);
+    let told = plant.tick(policy.as_mut()).reasons.last().unwrap().1.clone();
     plant.cap = Some(60.0);
-    plant.run(&mut policy, 20);
+    plant.run(policy.as_mut(), 20);
     plant.cap = Some(90.0);
-    plant.run(&mut policy, 10);
+    plant.run(policy.as_mut(), 10);
     let expected: Vec<f64> = [vec![100.0; 9], vec![60.0; 31], vec![90.0; 10]].concat();
     assert_eq!(caps(&shown), expected);
     // At 2.0 s it is the cap of the observation before it changes: the change is due now.
@@ -111,7 +111,7 @@ fn the_time_that_batches_take_is_added_to_the_lead() {
     plant.cap_ahead = vec![(second(20.0), Watts::new(60.0))];
     for tick in 1..200 {
         plant.models[0].executed_batches = u64::from(tick % 20 == 0);
-        plant.tick(&mut policy);
+        plant.tick(policy.as_mut());
     }
     let first_low = caps(&shown).iter().position(|cap| *cap == 60.0).unwrap() + 1;
     assert!((167..=173).contains(&first_low), "tick {first_low}: 3 s before");
@@ -137,7 +137,7 @@ fn over_steps(mode: CapHandlingMode, forecast: CapForecast, cap_of_step: fn(usiz
         &BestUnderCapOptions::default(),
         &[("m".into(), Profile::parse(&profile_by_doubling(), "test.csv").unwrap())].into(),
     );
-    let mut policy = CapHandling::new(Box::new(inner), &options);
+    let mut policy = around(Box::new(inner), &options);
     let mut plant =
         Plant::new(vec![model("m", 256)], |settings| 50.0 + 20.0 * f64::from(settings[0].batch_size).log2());
     let (mut joules, mut rows) = (0.0, 0.0);
@@ -152,7 +152,7 @@ fn over_steps(mode: CapHandlingMode, forecast: CapForecast, cap_of_step: fn(usiz
             let over = plant.power() - plant.cap.unwrap();
             joules += over.max(0.0) * TICK.as_secs_f64();
             rows += f64::from(plant.batch_size()).sqrt();
-            plant.tick(&mut policy);
+            plant.tick(policy.as_mut());
         }
     }
     (joules, rows)
@@ -190,7 +190,7 @@ fn noise_is_kept_clear_of_the_cap() {
         let (mut policy, shown) = watched(of_mode(mode));
         let mut plant = plant(99.0);
         plant.noise = vec![1.02, 0.98, 1.01, 0.99];
-        plant.run(&mut policy, 200);
+        plant.run(policy.as_mut(), 200);
         *caps(&shown).last().unwrap()
     };
     assert_eq!(over(CapHandlingMode::Reactive), 100.0);
@@ -200,7 +200,7 @@ fn noise_is_kept_clear_of_the_cap() {
     let (mut policy, shown) = watched(of_mode(CapHandlingMode::Proactive));
     let mut quiet = plant(40.0);
     quiet.noise = vec![1.5, 0.5];
-    quiet.run(&mut policy, 200);
+    quiet.run(policy.as_mut(), 200);
     assert!(caps(&shown).iter().all(|cap| *cap == 100.0));
 }
 
@@ -222,7 +222,7 @@ proptest! {
         for cap in &caps {
             plant.cap = *cap;
             let before = shown.lock().unwrap().len();
-            let decision = plant.tick(&mut policy);
+            let decision = plant.tick(policy.as_mut());
             prop_assert!(!decision.reasons.is_empty());
             let shown = shown.lock().unwrap();
             if let (Some(last), Some(cap)) = (shown.get(before), cap) {
@@ -231,6 +231,6 @@ proptest! {
             }
         }
         plant.models.clear();
-        plant.tick(&mut policy);
+        plant.tick(policy.as_mut());
     }
 }
