@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::id::ModelName;
 use crate::knob::{DeviceKnob, DeviceSetting, KnobRange};
-use crate::profile::Profile;
+use crate::profile::{Profile, idle_power_of};
 use crate::provenance::Basis;
 use crate::time::Timestamp;
 use crate::units::{Joules, Megahertz, Watts};
@@ -64,9 +64,7 @@ impl PlayedDevice {
     /// # Errors
     /// Where the profiles leave open what the device would do.
     pub fn new(profiles: &BTreeMap<ModelName, Profile>) -> Result<Self, UnplayableProfile> {
-        // Each profile was taken with its own model loaded, so the lowest is nearest to truly idle.
-        let idles = profiles.values().filter_map(|profile| profile.head.idle_power_watts);
-        let idle = idles.reduce(Watts::min).ok_or(UnplayableProfile::NoIdlePower)?;
+        let idle = idle_power_of(profiles.values()).ok_or(UnplayableProfile::NoIdlePower)?;
         let mut models = Vec::new();
         for (name, profile) in profiles {
             models.push(PlayedModel::new(name.clone(), profile)?);

@@ -78,6 +78,14 @@ impl PowerFigure {
     }
 }
 
+/// Idle power of the device that all `profiles` were taken on: the lowest that any of them tells, as
+/// each was taken with its own model loaded and the lowest is nearest to truly idle. `None`: none tells.
+///
+/// What a row draws above idle is its power less this, for the rows of every one of them.
+pub fn idle_power_of<'a>(profiles: impl IntoIterator<Item = &'a Profile>) -> Option<Watts> {
+    profiles.into_iter().filter_map(|profile| profile.head.idle_power_watts).reduce(Watts::min)
+}
+
 impl Profile {
     /// The row at `point`. A duty cycle that is not given counts as 1.
     pub fn row_at(&self, point: &OperatingPoint) -> Option<&ProfileRow> {

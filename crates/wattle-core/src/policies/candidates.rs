@@ -112,13 +112,23 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// The rows of `profile` that are `allowed` and have throughput and power.
+    /// As [`above`](Self::above), above the idle power that `profile` itself tells.
     pub(super) fn of(
         profile: &Profile,
         figure: PowerFigure,
         allowed: impl Fn(&OperatingPoint) -> bool,
     ) -> Self {
-        let idle = profile.head.idle_power_watts.unwrap_or(Watts::ZERO);
+        Self::above(profile.head.idle_power_watts.unwrap_or(Watts::ZERO), profile, figure, allowed)
+    }
+
+    /// The rows of `profile` that are `allowed` and have throughput and power, on a device that draws
+    /// `idle` with nothing to do.
+    pub(super) fn above(
+        idle: Watts,
+        profile: &Profile,
+        figure: PowerFigure,
+        allowed: impl Fn(&OperatingPoint) -> bool,
+    ) -> Self {
         let mut all: Vec<Candidate> =
             profile.rows_where(allowed).filter_map(|row| Candidate::of(row, figure, idle)).collect();
         // Least power above idle first; of equals most throughput, then least power.

@@ -20,7 +20,7 @@ use crate::id::ModelName;
 use crate::knob::{KnobRange, ServingChange, ServingLimits};
 use crate::observation::{ModelObservation, Observation};
 use crate::policy::{Decision, Policy, Reason};
-use crate::profile::{PowerFigure, Profile};
+use crate::profile::{PowerFigure, Profile, idle_power_of};
 use crate::signal::Signal;
 use crate::time::Timestamp;
 use crate::units::Watts;
@@ -65,14 +65,14 @@ struct Plan {
 impl OracleUnderCap {
     /// Chooses among the rows of `profiles`, by the power of `figure`, under the cap of `foresight`.
     pub fn new(figure: PowerFigure, profiles: &BTreeMap<ModelName, Profile>, foresight: &Foresight) -> Self {
+        let idle = idle_power_of(profiles.values()).unwrap_or(Watts::ZERO);
         let candidates = |(name, profile): (&ModelName, &Profile)| {
-            (name.clone(), Candidates::of(profile, figure, |_| true))
+            (name.clone(), Candidates::above(idle, profile, figure, |_| true))
         };
-        let idle_powers = profiles.values().filter_map(|profile| profile.head.idle_power_watts);
         Self {
             cap: foresight.power_cap.clone(),
             offered_rps: foresight.offered_rps.clone(),
-            idle: idle_powers.fold(Watts::ZERO, Watts::max),
+            idle,
             models: profiles.iter().map(candidates).collect(),
             plan: None,
             hand: KnobHand::default(),

@@ -91,6 +91,32 @@ fn several_models_get_the_split_of_most_throughput_not_equal_shares() {
 }
 
 #[test]
+fn what_fits_draws_no_more_on_the_device_that_plays_the_same_profiles() {
+    // Idle power differs from profile to profile: each was taken with its own model loaded.
+    let of_idle = |rows: &[Figures], idle: f64| {
+        let mut profile = profile(rows);
+        profile.head.idle_power_watts = Some(Watts::new(idle));
+        profile
+    };
+    let one: &[Figures] = &[(1, 1, 0, 10.0, 60.0)];
+    let profiles: BTreeMap<ModelName, Profile> =
+        [("a".into(), of_idle(one, 20.0)), ("b".into(), of_idle(one, 40.0))].into();
+    let mut device = crate::played_device::PlayedDevice::new(&profiles).unwrap();
+    for model in [0, 1] {
+        let _token = device.begin(model, 1, 1, Timestamp::ZERO).unwrap();
+    }
+    assert_eq!(device.power(), Watts::new(100.0));
+    let serves_both = |cap| {
+        let foresight = Foresight { power_cap: Some(Signal::Constant(cap)), ..Foresight::default() };
+        let mut plant = plant(&["a", "b"]);
+        plant.tick(&mut OracleUnderCap::new(PowerFigure::Max, &profiles, &foresight));
+        points(&plant) == [(1, 1), (1, 1)]
+    };
+    assert!(serves_both(100.0));
+    assert!(!serves_both(99.9));
+}
+
+#[test]
 fn without_a_cap_nothing_is_turned() {
     let mut policy = OracleUnderCap::new(PowerFigure::Max, &BTreeMap::new(), &Foresight::default());
     let decision = plant(&["m"]).tick(&mut policy);
