@@ -24,51 +24,6 @@ fn is_share(share: f64) -> bool {
     (0.0..1.0).contains(&share)
 }
 
-/// Mean wait before service in M/M/1: `rho S / (1 - rho)`.
-pub fn mm1_wait_mean(arrivals_rps: f64, service_seconds: f64) -> Option<f64> {
-    mmc_wait_mean(arrivals_rps, service_seconds, 1)
-}
-
-/// The wait that a share of requests does not exceed in M/M/1.
-pub fn mm1_wait_quantile(arrivals_rps: f64, service_seconds: f64, share: f64) -> Option<f64> {
-    mmc_wait_quantile(arrivals_rps, service_seconds, 1, share)
-}
-
-/// Erlang's C: the probability that a request has to wait in M/M/c, when `offered_erlangs` (arrival
-/// rate times mean service time) meet `servers`. Through Erlang's B, whose recursion adds no numbers
-/// of opposite sign.
-pub fn erlang_c(offered_erlangs: f64, servers: u32) -> Option<f64> {
-    let load = load(offered_erlangs, 1.0 / f64::from(servers))?;
-    let mut blocked = 1.0;
-    for server in 1..=servers {
-        blocked = offered_erlangs * blocked / (f64::from(server) + offered_erlangs * blocked);
-    }
-    Some(blocked / (1.0 - load * (1.0 - blocked)))
-}
-
-/// Mean wait before service in M/M/c.
-pub fn mmc_wait_mean(arrivals_rps: f64, service_seconds: f64, servers: u32) -> Option<f64> {
-    let offered = arrivals_rps * service_seconds;
-    let waits = erlang_c(offered, servers)?;
-    Some(waits * service_seconds / (f64::from(servers) - offered))
-}
-
-/// The wait that a share of requests does not exceed in M/M/c.
-pub fn mmc_wait_quantile(arrivals_rps: f64, service_seconds: f64, servers: u32, share: f64) -> Option<f64> {
-    let offered = arrivals_rps * service_seconds;
-    let waits = erlang_c(offered, servers).filter(|_| is_share(share))?;
-    if waits <= 1.0 - share {
-        return Some(0.0);
-    }
-    Some((waits / (1.0 - share)).ln() * service_seconds / (f64::from(servers) - offered))
-}
-
-/// Mean wait before service in M/D/1, by Pollaczek and Khinchine: `rho S / (2 (1 - rho))`.
-pub fn md1_wait_mean(arrivals_rps: f64, service_seconds: f64) -> Option<f64> {
-    let load = load(arrivals_rps, service_seconds)?;
-    Some(load * service_seconds / (2.0 * (1.0 - load)))
-}
-
 /// The wait that a share of requests does not exceed in M/D/1.
 ///
 /// Exact up to 2000 service times, through the distribution of the number of requests in the system
