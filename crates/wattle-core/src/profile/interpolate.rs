@@ -1,8 +1,7 @@
 //! Reads a profile along the batch size, with every other knob fixed, and draws rows from rows.
 //!
-//! Figures of inference grow about evenly with each doubling of the batch, so the line is drawn over
-//! log2(b). Outside the profiled batch sizes nothing is drawn at all. Over all knobs at once reads
-//! [`Predictor`](super::Predictor).
+//! The rule is that of [`Predictor`](super::Predictor), which reads over all knobs at once: between rows
+//! every figure is a power law. Outside the profiled batch sizes nothing is drawn at all.
 
 use super::Profile;
 use crate::operating_point::{OperatingPoint, ProfileRow};
@@ -20,9 +19,12 @@ pub struct Prediction {
 }
 
 impl Profile {
-    /// What is to be expected at `point`: its own row, or the straight line over log2(b) between the
-    /// rows of the next smaller and the next larger batch size at the same other knobs. `None` when
+    /// What is to be expected at `point`: its own row, or what a power law of the batch size gives between
+    /// the rows of the next smaller and the next larger batch size at the same other knobs. `None` when
     /// one of the two is missing: the profile never extrapolates. The simulated device plays by it.
+    ///
+    /// The same as [`Predictor::predict`](super::Predictor::predict) for rows that differ in batch size
+    /// alone, where the two neighbours are found without a search.
     pub fn predict(&self, point: &OperatingPoint) -> Option<Prediction> {
         let mut below: Option<(usize, &ProfileRow)> = None;
         let mut above: Option<(usize, &ProfileRow)> = None;
@@ -53,23 +55,19 @@ impl Profile {
             return None; // a batch size of 0 has no logarithm
         }
         Some(Prediction {
-            row: draw(point, &[(below, 1.0 - share), (above, share)], mean)?,
+            row: draw(point, &[(below, 1.0 - share), (above, share)])?,
             between: vec![below_index.min(above_index), below_index.max(above_index)],
         })
     }
 }
 
-/// The row at `point`: each figure is the `average` of that figure of the rows, by their weights,
+/// The row at `point`: each figure is the geometric mean of that figure of the rows, by their weights,
 /// which sum to 1. `None` when there is no row.
-pub(super) fn draw(
-    point: &OperatingPoint,
-    parts: &[(&ProfileRow, f64)],
-    average: fn(&[(f64, f64)]) -> f64,
-) -> Option<ProfileRow> {
+pub(super) fn draw(point: &OperatingPoint, parts: &[(&ProfileRow, f64)]) -> Option<ProfileRow> {
     let number = |of: fn(&ProfileRow) -> Option<f64>| {
         let values: Option<Vec<_>> =
             parts.iter().map(|(row, weight)| of(row).map(|value| (value, *weight))).collect();
-        values.map(|values| average(&values))
+        values.map(|values| geometric_mean(&values))
     };
     let worst = |of: fn(&ProfileRow) -> Basis| parts.iter().map(|(row, _)| of(row)).max();
     Some(ProfileRow {
@@ -91,16 +89,11 @@ pub(super) fn draw(
     })
 }
 
-/// The mean of values by their weights.
-fn mean(values: &[(f64, f64)]) -> f64 {
-    values.iter().map(|(value, weight)| value * weight).sum()
-}
-
 /// The geometric mean of values by their weights, never outside their range. A value of 0 has no
 /// logarithm: then the plain mean.
-pub(super) fn geometric_mean(values: &[(f64, f64)]) -> f64 {
+fn geometric_mean(values: &[(f64, f64)]) -> f64 {
     if values.iter().any(|(value, _)| *value <= 0.0) {
-        return mean(values);
+        return values.iter().map(|(value, weight)| value * weight).sum();
     }
     let drawn = values.iter().map(|(value, weight)| value.ln() * weight).sum::<f64>().exp();
     let least = values.iter().map(|(value, _)| *value).fold(f64::INFINITY, f64::min);

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::Profile;
 use super::enclosing::enclosing;
-use super::interpolate::{Prediction, draw, geometric_mean};
+use super::interpolate::{Prediction, draw};
 use super::partition::{Notation, notation_of, size};
 use crate::operating_point::{OperatingPoint, ProfileRow};
 
@@ -92,7 +92,7 @@ impl Predictor {
         let parts: Option<Vec<_>> =
             around.iter().map(|(index, weight)| Some((self.rows.get(*index)?, *weight))).collect();
         Some(Prediction {
-            row: draw(point, &parts?, geometric_mean)?,
+            row: draw(point, &parts?)?,
             between: around.into_iter().map(|(index, _)| index).collect(),
         })
     }

@@ -127,7 +127,7 @@ fn predicts_between_rows_and_never_beyond() {
         |batch, instances| profile.predict(&OperatingPoint::of_batch_and_instances(batch, instances));
     let drawn = predict(4, 1).unwrap();
     assert_eq!(drawn.between, [0, 1]);
-    assert!((drawn.row.throughput_rps.unwrap() - 20.0).abs() < 1e-9, "halfway in log2");
+    assert!((drawn.row.throughput_rps.unwrap() - 300f64.sqrt()).abs() < 1e-9, "halfway in doublings");
     assert_eq!((drawn.row.power_watts_max, drawn.row.samples), (None, 5), "one neighbour has no power");
     assert_eq!((drawn.row.basis, drawn.row.power_basis), (Basis::Modelled, Basis::Assumed));
     assert_eq!(predict(8, 1).unwrap().between, []);
@@ -207,6 +207,26 @@ proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "(# [a-z_]{1,8} = [0-9\"a]{0,4}\n){0,3}[a-z_,\n0-9\"#.-]{0,80}") {
         let _ = Profile::parse(&text, "p.csv");
+    }
+
+    #[test]
+    fn along_the_batch_size_both_ways_to_read_agree(
+        figures in proptest::collection::btree_map(1..500u32, (1.0..1e4f64, 1.0..400.0f64), 1..8), at in 1..500u32,
+    ) {
+        let row = |(batch, (rps, watts)): (&u32, &(f64, f64))| {
+            format!("{batch},1,,{rps},,{watts},measured,measured,1\n")
+        };
+        let profile = profile(&figures.iter().map(row).collect::<String>());
+        let point = OperatingPoint::of_batch_and_instances(at, 1);
+        let (along, over_all) = (profile.predict(&point), profile.predictor().predict(&point));
+        prop_assert_eq!(along.is_some(), over_all.is_some());
+        if let (Some(along), Some(over_all)) = (along, over_all) {
+            prop_assert_eq!(along.between, over_all.between);
+            let rps = |row: &ProfileRow| row.throughput_rps.unwrap();
+            let watts = |row: &ProfileRow| row.power_watts_max.unwrap().get();
+            prop_assert!((rps(&along.row) / rps(&over_all.row) - 1.0).abs() < 1e-9);
+            prop_assert!((watts(&along.row) / watts(&over_all.row) - 1.0).abs() < 1e-9);
+        }
     }
 
     #[test]

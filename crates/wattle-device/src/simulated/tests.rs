@@ -69,8 +69,9 @@ fn plays_time_and_power_of_the_profile() {
 fn draws_between_batch_sizes_and_never_beyond() {
     let (mut device, load) = open(&[("m", PLAIN)]).unwrap();
     let (_token, latency_ms) = begin(&load, "m", 2, 0);
-    assert!((latency_ms - 15.0).abs() < 1e-6, "{latency_ms} ms, expected halfway as in Profile::predict");
-    check_reading(&mut device, 0, 65.0, 0.0);
+    let halfway = |low: f64, high: f64| (low * high).sqrt(); // in doublings, as in Profile::predict
+    assert!((latency_ms - halfway(10.0, 20.0)).abs() < 1e-6, "{latency_ms} ms");
+    check_reading(&mut device, 0, halfway(60.0, 70.0), 0.0);
     let error = |model: &str, rows| load.begin(&model.into(), rows, 1, at_ms(0)).unwrap_err().to_string();
     assert_eq!(error("m", 5), "a batch of 5 is outside the profile of m, which has 1 to 4 rows");
     assert_eq!(error("m", 0), "a batch of 0 is outside the profile of m, which has 1 to 4 rows");
