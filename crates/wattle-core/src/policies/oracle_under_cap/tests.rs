@@ -103,7 +103,7 @@ fn what_fits_draws_no_more_on_the_device_that_plays_the_same_profiles() {
         [("a".into(), of_idle(one, 20.0)), ("b".into(), of_idle(one, 40.0))].into();
     let mut device = crate::played_device::PlayedDevice::new(&profiles).unwrap();
     for model in [0, 1] {
-        device.begin(model, 1, 1, Timestamp::ZERO).unwrap();
+        let _token = device.begin(model, 1, 1, Timestamp::ZERO).unwrap();
     }
     assert_eq!(device.power(), Watts::new(100.0));
     let serves_both = |cap| {
