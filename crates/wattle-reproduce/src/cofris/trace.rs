@@ -98,17 +98,6 @@ impl LoadTrace {
         });
         self
     }
-
-    /// As a file of rates, with the peak at `peak_rps`.
-    #[cfg(test)]
-    pub(super) fn csv(&self, peak_rps: f64) -> String {
-        let mut text = "seconds,rate_rps\n".to_owned();
-        for (index, segment) in self.rates.segments.iter().enumerate() {
-            let line = format!("{},{:.4}\n", index as f64 * segment.seconds, segment.rate_rps * peak_rps);
-            text.push_str(&line);
-        }
-        text
-    }
 }
 
 #[cfg(test)]
