@@ -1,8 +1,10 @@
 //! The replay is true to the server: a live run on the simulated device and its replay in virtual time,
 //! with the same arrivals, cap and policy, agree in energy and tail latency.
 //!
-//! Tolerance: 3 % in mean power, 20 % in p99. The live run sleeps for its batches, and a machine that is
-//! busy with other things wakes it late.
+//! Tolerance: 5 % in mean power, 20 % in p99, which may also be longer by two late wake-ups. The live run
+//! sleeps for its batches, and a machine that is busy with other things wakes it late: batches take longer
+//! and fill up meanwhile. The replay knows of none of that, so the test measures how late it is woken
+//! itself, in the same run. The replay is of the requests as they were sent, late ones too.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
@@ -42,8 +44,22 @@ fn arrivals() -> Vec<f64> {
     all
 }
 
-/// Mean power and p99 of the live server.
-async fn live(arrivals: &[f64]) -> (f64, f64) {
+/// What the live server did.
+struct Live {
+    power_watts: f64,
+    p99_ms: f64,
+    /// When each request was sent, in seconds: a sender that wakes late sends late.
+    sent: Vec<f64>,
+    /// p99 of how much later than asked for the sender woke.
+    late_ms_p99: f64,
+}
+
+fn p99(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() * 99 / 100]
+}
+
+async fn live(arrivals: &[f64]) -> Live {
     let mut profile = format!(
         "# wattle_profile = 1\n# model = \"digits-xs\"\n# device = \"made up\"\n# runtime = \"made up\"\n\
          # idle_power_watts = {IDLE_WATTS:?}\n# power_source = \"made up for a test\"\n\
@@ -58,11 +74,13 @@ async fn live(arrivals: &[f64]) -> (f64, f64) {
     let cap = Signal::Trace(Trace::new(points.to_vec(), AfterEnd::Hold).unwrap());
     let (server, _folder, clock) = common::start(&profile, "combination", Some(cap)).await;
     let served = server.repository().find(common::MODEL, "").unwrap();
-    let mut answers = Vec::new();
+    let (mut answers, mut all_sent, mut late_ms) = (Vec::new(), Vec::new(), Vec::new());
     for seconds in arrivals {
         let at = Timestamp::from_duration(Duration::from_secs_f64(*seconds));
         tokio::time::sleep(clock.until(at)).await;
         let sent = clock.now();
+        all_sent.push(sent.as_nanos() as f64 / 1e9);
+        late_ms.push(sent.saturating_since(at).as_secs_f64() * 1e3);
         let answer = served.executor.submit(common::one_row()).unwrap();
         answers.push(tokio::spawn(async move {
             answer.await.unwrap().unwrap();
@@ -71,14 +89,13 @@ async fn live(arrivals: &[f64]) -> (f64, f64) {
     }
     let end = Timestamp::from_duration(Duration::from_secs_f64(SPAN_SECONDS));
     tokio::time::sleep(clock.until(end)).await;
-    let power = server.control().status().power.power_watts_mean().unwrap().get();
+    let power_watts = server.control().status().power.power_watts_mean().unwrap().get();
     let mut latencies = Vec::new();
     for answer in answers {
         latencies.push(answer.await.unwrap());
     }
     server.stop().await;
-    latencies.sort_by(f64::total_cmp);
-    (power, latencies[latencies.len() * 99 / 100])
+    Live { power_watts, p99_ms: p99(latencies), sent: all_sent, late_ms_p99: p99(late_ms) }
 }
 
 /// The same in virtual time.
@@ -114,14 +131,19 @@ fn replayed(arrivals: &[f64]) -> (f64, f64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_live_run_and_its_replay_agree_in_energy_and_tail_latency() {
     let arrivals = arrivals();
-    let (live_watts, live_p99_ms) = live(&arrivals).await;
-    let (replay_watts, replay_p99_ms) = replayed(&arrivals);
+    let live = live(&arrivals).await;
+    let (live_watts, live_p99_ms) = (live.power_watts, live.p99_ms);
+    let (replay_watts, replay_p99_ms) = replayed(&live.sent);
     println!(
-        "live {live_watts:.1} W, p99 {live_p99_ms:.0} ms; replay {replay_watts:.1} W, p99 {replay_p99_ms:.0} ms"
+        "live {live_watts:.1} W, p99 {live_p99_ms:.0} ms; replay {replay_watts:.1} W, p99 {replay_p99_ms:.0} ms; \
+         woken {:.1} ms late in p99",
+        live.late_ms_p99
     );
-    assert!((live_watts / replay_watts - 1.0).abs() < 0.03, "{live_watts} W live, {replay_watts} W replayed");
+    assert!((live_watts / replay_watts - 1.0).abs() < 0.05, "{live_watts} W live, {replay_watts} W replayed");
+    // A request waits for the batch before its own, and for its own.
+    let slowest_ms = replay_p99_ms * 1.2 + 2.0 * live.late_ms_p99;
     assert!(
-        (live_p99_ms / replay_p99_ms - 1.0).abs() < 0.2,
-        "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed"
+        (replay_p99_ms * 0.8..slowest_ms).contains(&live_p99_ms),
+        "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed, expected at most {slowest_ms} ms"
     );
 }

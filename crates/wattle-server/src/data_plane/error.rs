@@ -91,7 +91,9 @@ impl From<RepositoryError> for ApiError {
             RepositoryError::UnknownModel { .. } | RepositoryError::UnknownVersion { .. } => {
                 ErrorKind::NotFound
             }
-            RepositoryError::Load { .. } | RepositoryError::IsFamily { .. } => ErrorKind::InvalidArgument,
+            RepositoryError::Load { .. }
+            | RepositoryError::IsFamily { .. }
+            | RepositoryError::VersionOfFamily { .. } => ErrorKind::InvalidArgument,
             RepositoryError::Folder { .. } | RepositoryError::Family { .. } => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())

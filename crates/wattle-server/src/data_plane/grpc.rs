@@ -18,7 +18,7 @@ use super::proto::grpc_inference_service_server::GrpcInferenceService;
 use super::proto::infer_parameter::ParameterChoice;
 use super::proto::{self, InferParameter, ModelInferRequest, ModelInferResponse};
 use super::{DataPlane, EnergyParameter, statistics};
-use crate::model_repository::ServedModel;
+use crate::model_repository::{RepositoryError, ServedModel};
 
 /// The service.
 pub struct Service(pub Arc<DataPlane>);
@@ -44,7 +44,11 @@ impl GrpcInferenceService for Service {
         request: Request<proto::ModelReadyRequest>,
     ) -> Answer<proto::ModelReadyResponse> {
         let request = request.into_inner();
-        let ready = self.0.repository.find(&request.name, &request.version).is_ok();
+        let ready = match self.0.repository.find(&request.name, &request.version) {
+            Ok(_) => true,
+            Err(error @ RepositoryError::VersionOfFamily { .. }) => return Err(ApiError::from(error).into()),
+            Err(_) => false,
+        };
         Ok(Response::new(proto::ModelReadyResponse { ready }))
     }
 

@@ -52,7 +52,8 @@ pub struct DataPlane {
     pub stopped: tokio::sync::watch::Receiver<bool>,
 }
 
-/// A model's metadata; every served version is listed. A family's is that of the variant that answers.
+/// A model's metadata; every served version is listed. A family's is that of the variant that answers, but
+/// for versions, of which it has none.
 fn model_metadata(
     plane: &DataPlane,
     name: &str,
@@ -60,7 +61,11 @@ fn model_metadata(
 ) -> Result<proto::ModelMetadataResponse, ApiError> {
     let model = plane.repository.find(name, version)?;
     let table = plane.repository.table();
-    let versions = table.get(&model.name).map(|entry| entry.versions.keys().map(u64::to_string).collect());
+    let versions = match table.get(&model.name) {
+        _ if plane.repository.families().contains_key(name) => Vec::new(),
+        Some(entry) => entry.versions.keys().map(u64::to_string).collect(),
+        None => vec![model.version.to_string()],
+    };
     let tensors = |specs: &[wattle_runtime::tensor::TensorSpec]| {
         let one =
             |spec: &wattle_runtime::tensor::TensorSpec| proto::model_metadata_response::TensorMetadata {
@@ -72,7 +77,7 @@ fn model_metadata(
     };
     Ok(proto::ModelMetadataResponse {
         name: name.to_owned(),
-        versions: versions.unwrap_or_else(|| vec![model.version.to_string()]),
+        versions,
         platform: model.config.triton.platform.clone(),
         inputs: tensors(&model.config.inputs),
         outputs: tensors(&model.config.outputs),

@@ -29,6 +29,19 @@ pub enum RepositoryError {
         /// Why, with the file and what to do.
         detail: String,
     },
+    /// A version was asked of a family. Each variant has versions of its own, so that such a request would
+    /// fail once another variant answers.
+    #[error(
+        "'{name}' is a family and has no versions, found version {version}; leave it out, or ask one of its variants: {variants}"
+    )]
+    VersionOfFamily {
+        /// Which family.
+        name: String,
+        /// The version asked for.
+        version: String,
+        /// The models that answer for it.
+        variants: String,
+    },
     /// A family can't be loaded or unloaded, only its variants can.
     #[error("'{name}' is a family, expected one of its variants: {variants}")]
     IsFamily {

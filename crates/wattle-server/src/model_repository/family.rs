@@ -150,7 +150,7 @@ impl Family {
         chosen.into_iter().chain(&self.variants).find(|model| table.contains_key(*model))
     }
 
-    /// How often another variant was chosen.
+    /// How often a variant was chosen that did not answer already.
     pub fn switches(&self) -> u64 {
         self.switches.load(Relaxed)
     }
@@ -165,13 +165,23 @@ impl Family {
         self.asked_rows.fetch_add(u64::from(rows), Relaxed);
     }
 
-    /// Lets `model` answer from now on; tells whether it is one of the variants.
-    pub(super) fn choose(&self, model: &ModelName) -> bool {
-        let Some(index) = self.variants.iter().position(|variant| variant == model) else { return false };
-        if self.chosen.swap(index, Relaxed) != index {
+    /// Lets `model` answer from now on. Or says why it can't: it may have been unloaded since the policy
+    /// saw it.
+    pub(super) fn choose(&self, model: &ModelName, table: &Table) -> Result<(), String> {
+        let Some(index) = self.variants.iter().position(|variant| variant == model) else {
+            let variants = join(self.variants.iter().map(ModelName::as_str));
+            return Err(format!("has no variant {model}; it has {variants}"));
+        };
+        let before = self.active(table);
+        if !table.contains_key(model) {
+            let before = before.map_or("none", ModelName::as_str);
+            return Err(format!("can't switch to {model}, which is not loaded; {before} answers"));
+        }
+        if before != Some(model) {
             self.switches.fetch_add(1, Relaxed);
         }
-        true
+        self.chosen.store(index, Relaxed);
+        Ok(())
     }
 }
 

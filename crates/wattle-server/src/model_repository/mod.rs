@@ -77,7 +77,7 @@ pub type Table = BTreeMap<ModelName, Arc<ModelEntry>>;
 pub struct IndexLine {
     /// Name of the model.
     pub name: String,
-    /// Its version; empty when none was ever loaded.
+    /// Its version; empty when none was ever loaded, and for a family.
     pub version: String,
     /// `READY`, `UNAVAILABLE` or empty.
     pub state: &'static str,
@@ -155,11 +155,7 @@ impl ModelRepository {
         let Some(found) = self.families.get(family) else {
             return Err(format!("family {family} is not here"));
         };
-        if found.choose(model) {
-            return Ok(());
-        }
-        let variants = join(found.variants().iter().map(ModelName::as_str));
-        Err(format!("family {family} has no variant {model}; it has {variants}"))
+        found.choose(model, &self.table.load()).map_err(|detail| format!("family {family} {detail}"))
     }
 
     /// Counts `rows` that were asked of `name`, if that is a family. Models count their own.
@@ -177,8 +173,15 @@ impl ModelRepository {
     }
 
     /// The version asked for (empty: the latest) of a model that is served, or of the variant that
-    /// answers for a family. Takes no lock.
+    /// answers for a family, which has no versions. Takes no lock.
     pub fn find(&self, name: &str, version: &str) -> Result<Arc<ServedModel>, RepositoryError> {
+        if let Some(family) = self.families.get(name).filter(|_| !version.is_empty()) {
+            return Err(RepositoryError::VersionOfFamily {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                variants: join(family.variants().iter().map(ModelName::as_str)),
+            });
+        }
         let table = self.table.load();
         let active = || self.families.get(name).and_then(|family| family.active(&table));
         let entry = table.get(name).or_else(|| table.get(active()?));
@@ -303,17 +306,14 @@ impl ModelRepository {
             }
         }
         lines.extend(self.families.iter().map(|(name, family)| {
-            let answering = family.active(&table).and_then(|active| table.get_key_value(active));
-            let (version, state, reason) = match answering {
-                Some((model, entry)) => {
-                    (entry.latest().version.to_string(), "READY", format!("family: {model} answers"))
-                }
+            let (state, reason) = match family.active(&table) {
+                Some(model) => ("READY", format!("family: {model} answers")),
                 None => {
                     let variants = join(family.variants().iter().map(ModelName::as_str));
-                    (String::new(), "UNAVAILABLE", format!("family: none of {variants} is loaded"))
+                    ("UNAVAILABLE", format!("family: none of {variants} is loaded"))
                 }
             };
-            IndexLine { name: name.to_string(), version, state, reason }
+            IndexLine { name: name.to_string(), version: String::new(), state, reason }
         }));
         lines.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(lines)

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::knob::ServingChange;
 use wattle_core::policies::PolicyOptions;
+use wattle_server::data_plane::proto;
 
 use super::server::{IsOver, Live, Setup, http, http_json, profiles, request};
 
@@ -138,13 +139,13 @@ async fn a_family_has_metadata_readiness_configuration_and_statistics_as_a_model
     let (_, family) = get("/v2/models/digits").await;
     let (_, variant) = get("/v2/models/digits-s").await;
     assert_eq!(family["name"], "digits");
-    for key in ["inputs", "outputs", "platform", "versions"] {
+    assert_eq!(family["versions"], json!([]));
+    for key in ["inputs", "outputs", "platform"] {
         assert_eq!(family[key], variant[key], "{key}");
     }
     assert_eq!(get("/v2/models/digits/config").await, get("/v2/models/digits-s/config").await);
     let (_, index) = http_json(at.http, "POST", "/v2/repository/index", "{}").await;
-    let line =
-        json!({ "name": "digits", "version": "1", "state": "READY", "reason": "family: digits-s answers" });
+    let line = json!({ "name": "digits", "state": "READY", "reason": "family: digits-s answers" });
     assert_eq!(index[0], line);
 
     let data = vec!["0"; 64].join(",");
@@ -170,5 +171,36 @@ async fn a_family_has_metadata_readiness_configuration_and_statistics_as_a_model
     }
     let (status, refused) = http_json(at.http, "POST", "/v2/repository/models/digits/unload", "{}").await;
     assert_eq!(status, 400, "{refused}");
+    live.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_is_refused_wherever_a_family_is_named() {
+    let live = start().await;
+    let address = live.server.addresses().http;
+    let told = "'digits' is a family and has no versions, found version 1; leave it out, or ask one of its \
+                variants: digits-s, digits-m";
+    let of_http = [("GET", ""), ("GET", "/ready"), ("GET", "/config"), ("GET", "/stats"), ("POST", "/infer")];
+    for (method, end) in of_http {
+        let path = format!("/v2/models/digits/versions/1{end}");
+        assert_eq!(http_json(address, method, &path, "{}").await, (400, json!({ "error": told })), "{path}");
+    }
+    let mut client = live.client().await;
+    let (name, version) = ("digits".to_owned(), "1".to_owned());
+    let infer = proto::ModelInferRequest { model_version: "1".into(), ..request("digits") };
+    let ready = proto::ModelReadyRequest { name: name.clone(), version: version.clone() };
+    let metadata = proto::ModelMetadataRequest { name: name.clone(), version: version.clone() };
+    let config = proto::ModelConfigRequest { name: name.clone(), version: version.clone() };
+    let statistics = proto::ModelStatisticsRequest { name, version };
+    let refused = [
+        client.model_infer(infer).await.unwrap_err(),
+        client.model_ready(ready).await.unwrap_err(),
+        client.model_metadata(metadata).await.unwrap_err(),
+        client.model_config(config).await.unwrap_err(),
+        client.model_statistics(statistics).await.unwrap_err(),
+    ];
+    for status in refused {
+        assert_eq!((status.code(), status.message()), (tonic::Code::InvalidArgument, told));
+    }
     live.server.stop().await;
 }

@@ -106,6 +106,39 @@ fn the_chosen_variant_answers_and_the_first_that_is_loaded_where_it_is_not() {
 }
 
 #[test]
+fn a_variant_that_is_not_loaded_is_not_chosen_and_only_switches_count() {
+    let folder = folder(&["a", "b"], TWO);
+    let repository = open(&folder);
+    repository.load("a", None).unwrap();
+    let choose = |model: &str| repository.choose_variant(&"family".into(), &model.into());
+    let switches = || repository.families()["family"].switches();
+    let error = choose("b").unwrap_err();
+    assert_eq!(error, "family family can't switch to b, which is not loaded; a answers");
+    choose("a").unwrap();
+    assert_eq!((answering(&repository).unwrap().as_str(), switches()), ("a", 0), "a answered before");
+    repository.load("b", None).unwrap();
+    assert_eq!(answering(&repository).unwrap(), "a", "a was chosen in place of b");
+    choose("b").unwrap();
+    assert_eq!((answering(&repository).unwrap().as_str(), switches()), ("b", 1));
+}
+
+#[test]
+fn a_version_is_refused_of_a_family_whether_its_variants_have_it_or_not() {
+    let folder = folder(&["a", "b"], TWO);
+    let repository = open(&folder);
+    repository.load_all().unwrap();
+    for version in ["1", "2"] {
+        let error = repository.find("family", version).err().unwrap().to_string();
+        let expected = format!(
+            "'family' is a family and has no versions, found version {version}; leave it out, or ask one of \
+             its variants: a, b"
+        );
+        assert_eq!(error, expected);
+    }
+    assert_eq!(repository.find("b", "1").unwrap().version, 1);
+}
+
+#[test]
 fn the_index_lists_families_and_they_are_not_loaded_themselves() {
     let folder = folder(&["a", "b"], TWO);
     let repository = open(&folder);
@@ -116,7 +149,7 @@ fn the_index_lists_families_and_they_are_not_loaded_themselves() {
     };
     assert_eq!(line(&repository), ("UNAVAILABLE", String::new(), "family: none of a, b is loaded".into()));
     assert!(repository.load_all().unwrap().is_empty());
-    assert_eq!(line(&repository), ("READY", "1".into(), "family: b answers".into()));
+    assert_eq!(line(&repository), ("READY", String::new(), "family: b answers".into()));
     for refused in [repository.load("family", None), repository.unload("family")] {
         let error = refused.unwrap_err().to_string();
         assert_eq!(error, "'family' is a family, expected one of its variants: a, b");
