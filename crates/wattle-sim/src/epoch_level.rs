@@ -2,6 +2,7 @@
 //!
 //! No queue is played: a model serves what is asked of it up to what its profile gives at its knobs, and
 //! draws between idle power and the profile's power in proportion. What is beyond is counted as refused.
+//! Power is even within an epoch; a cap and a carbon intensity that change within it count from when they do.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use wattle_core::id::ModelName;
 use wattle_core::ledger::Activity;
 use wattle_core::observation::PowerSample;
 use wattle_core::policy::Policy;
+use wattle_core::signal::Signal;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Joules, Watts};
 
@@ -37,15 +39,28 @@ struct Sums {
 
 /// Rows per second asked over each epoch, stream by stream.
 #[derive(Debug)]
-enum Offered<'a> {
+pub(crate) enum Offered<'a> {
+    /// More than is served.
     Always,
+    /// The same at all times.
     Rate(f64),
+    /// A rate that changes: where in the trace the next epoch begins.
     Trace { trace: &'a RateTrace, segment: usize, into: f64 },
 }
 
-impl Offered<'_> {
+impl<'a> Offered<'a> {
+    /// What `source` asks, from the start. Of timestamps and of clients that wait no rate is known: a
+    /// scenario at epoch level has none of them.
+    pub(crate) fn new(source: &'a Source) -> Self {
+        match source {
+            Source::Saturated | Source::ClosedLoop { .. } | Source::Timestamps(_) => Self::Always,
+            Source::Poisson { rate_rps } | Source::Constant { rate_rps } => Self::Rate(*rate_rps),
+            Source::Rates { trace, .. } => Self::Trace { trace, segment: 0, into: 0.0 },
+        }
+    }
+
     /// Mean rate over the next `seconds`; infinite when saturated.
-    fn next(&mut self, seconds: f64) -> f64 {
+    pub(crate) fn next(&mut self, seconds: f64) -> f64 {
         let (trace, segment, into) = match self {
             Self::Always => return f64::INFINITY,
             Self::Rate(rate) => return *rate,
@@ -75,6 +90,23 @@ pub fn run(plan: &Plan, policy: &mut dyn Policy, seed: u64, progress: &mut dyn F
     Epochs::new(plan).run(policy, seed, progress)
 }
 
+/// The stretches from `start` to `end` over which `signal` keeps its value.
+fn pieces(
+    signal: Option<&Signal>,
+    start: Timestamp,
+    end: Timestamp,
+) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+    let mut from = start;
+    std::iter::from_fn(move || {
+        if from >= end {
+            return None;
+        }
+        let change = signal.and_then(|signal| signal.next_change(from)).filter(|at| *at > from);
+        let until = change.map_or(end, |at| at.min(end));
+        Some((std::mem::replace(&mut from, until), until))
+    })
+}
+
 struct Epochs<'a> {
     plan: &'a Plan,
     knobs: Knobs,
@@ -83,7 +115,12 @@ struct Epochs<'a> {
     recorder: Recorder,
     decisions: Vec<DecisionTold>,
     energy: Joules,
-    /// What each model was asked and did in the epoch.
+    /// What each model did in the epoch, for the ledger.
+    activity: BTreeMap<ModelName, Activity>,
+    /// What models and families will themselves be asked in the epoch.
+    to_come: Vec<f64>,
+    family_to_come: Vec<f64>,
+    /// What each model was asked, through families too, and did. Of the last epoch until a decision is made.
     asked: Vec<f64>,
     served: Vec<f64>,
     batches: Vec<f64>,
@@ -94,19 +131,17 @@ impl<'a> Epochs<'a> {
     fn new(plan: &'a Plan) -> Self {
         let idle = plan.devices.iter().map(|device| device.played.idle_power()).sum();
         let every = plan.span.div_f64(plan.points.max(1) as f64).max(plan.step);
-        let offered = plan.streams.iter().map(|stream| match &stream.source {
-            Source::Saturated | Source::ClosedLoop { .. } | Source::Timestamps(_) => Offered::Always,
-            Source::Poisson { rate_rps } | Source::Constant { rate_rps } => Offered::Rate(*rate_rps),
-            Source::Rates { trace, .. } => Offered::Trace { trace, segment: 0, into: 0.0 },
-        });
         Self {
             plan,
             knobs: Knobs::new(plan),
-            offered: offered.collect(),
+            offered: plan.streams.iter().map(|stream| Offered::new(&stream.source)).collect(),
             sums: vec![Sums::default(); plan.models.len()],
             recorder: Recorder::new(provenance(plan), idle, every),
             decisions: Vec::new(),
             energy: Joules::ZERO,
+            activity: BTreeMap::new(),
+            to_come: vec![0.0; plan.models.len()],
+            family_to_come: vec![0.0; plan.families.len()],
             asked: vec![0.0; plan.models.len()],
             served: vec![0.0; plan.models.len()],
             batches: vec![0.0; plan.models.len()],
@@ -126,7 +161,11 @@ impl<'a> Epochs<'a> {
             let cap = cap.map_or(Some(f64::INFINITY), |signal| signal.at(now)).map(Watts::new);
             let carbon = self.plan.carbon_intensity.as_ref().and_then(|signal| signal.at(now));
             let carbon = carbon.map(CarbonIntensity::new);
-            self.ask_models(seconds);
+            self.ask(seconds);
+            if epoch == 0 {
+                // There is no epoch before the first: it is shown its own.
+                self.share_out();
+            }
 
             seen.now = now;
             seen.power_cap = cap;
@@ -143,7 +182,7 @@ impl<'a> Epochs<'a> {
                 observed.setting = self.knobs.settings[index];
                 observed.setting_since = self.knobs.since[index];
                 observed.interval = self.plan.step;
-                let asked = self.asked[index] + self.asked_through_families(index);
+                let asked = self.asked[index];
                 observed.arrived_rows = if asked.is_finite() { asked as u64 } else { 1_000_000 };
                 observed.queued_rows = if asked.is_finite() { 0 } else { 1_000_000 };
                 observed.completed_rows = self.served[index] as u64;
@@ -163,12 +202,13 @@ impl<'a> Epochs<'a> {
                 self.decisions.extend(tell(&decision, &seen, &mut last_told));
             }
             // A family asks the variant that was just chosen.
-            self.ask_families();
-            let drawn = self.serve((now, next), cap, carbon);
-            for (device, drawn) in seen.devices.iter_mut().zip(drawn) {
+            self.share_out();
+            let drawn = self.serve((now, next));
+            for (device, drawn) in seen.devices.iter_mut().zip(&drawn) {
                 device.power_samples.clear();
-                device.power_samples.push(PowerSample { at: next, power: drawn / (next - now) });
+                device.power_samples.push(PowerSample { at: next, power: *drawn / (next - now) });
             }
+            let (cap, carbon) = self.account((now, next), drawn.iter().copied().sum());
             if self.recorder.is_point_due(next) {
                 self.recorder.point(next, cap, carbon, self.knobs.standing(self.plan, 0));
             }
@@ -184,47 +224,38 @@ impl<'a> Epochs<'a> {
         Outcome { summary, points: self.recorder.points, decisions: self.decisions }
     }
 
-    /// Rows asked of each model and family over the next epoch.
-    fn ask_models(&mut self, seconds: f64) {
-        self.asked.fill(0.0);
-        self.family_asked.fill(0.0);
+    /// Rows that the streams ask over the next epoch.
+    fn ask(&mut self, seconds: f64) {
+        self.to_come.fill(0.0);
+        self.family_to_come.fill(0.0);
         for (stream, offered) in self.plan.streams.iter().zip(&mut self.offered) {
             let rows = offered.next(seconds) * f64::from(stream.rows) * seconds;
             match stream.target {
-                Target::Model(model) => self.asked[model] += rows,
-                Target::Family(family) => self.family_asked[family] += rows,
+                Target::Model(model) => self.to_come[model] += rows,
+                Target::Family(family) => self.family_to_come[family] += rows,
             }
         }
     }
 
-    /// Rows asked of `model` as the variant that answers now.
-    fn asked_through_families(&self, model: usize) -> f64 {
+    /// Asks each model what it is asked itself and as the variant that answers now.
+    fn share_out(&mut self) {
+        self.asked.copy_from_slice(&self.to_come);
+        self.family_asked.copy_from_slice(&self.family_to_come);
         let families = self.plan.families.iter().zip(&self.knobs.active).zip(&self.family_asked);
-        families
-            .filter(|((family, active), _)| family.models[**active] == model)
-            .map(|(_, asked)| asked)
-            .sum()
-    }
-
-    fn ask_families(&mut self) {
-        for index in 0..self.plan.families.len() {
-            let model = self.plan.families[index].models[self.knobs.active[index]];
-            self.asked[model] += self.family_asked[index];
+        for ((family, active), asked) in families {
+            self.asked[family.models[*active]] += asked;
         }
     }
 
     /// Serves the epoch; gives the energy of each device.
-    fn serve(
-        &mut self,
-        (start, end): (Timestamp, Timestamp),
-        cap: Option<Watts>,
-        carbon: Option<CarbonIntensity>,
-    ) -> Vec<Joules> {
+    fn serve(&mut self, (start, end): (Timestamp, Timestamp)) -> Vec<Joules> {
         let length = end - start;
         let seconds = length.as_secs_f64();
         let mut drawn: Vec<Joules> =
             self.knobs.devices.iter().map(|device| device.idle_power() * length).collect();
-        let mut activity: BTreeMap<ModelName, Activity> = BTreeMap::new();
+        // The share of time in which nothing runs; models are busy independently of each other.
+        let mut quiet = vec![1.0; drawn.len()];
+        self.activity.clear();
         for (index, model) in self.plan.models.iter().enumerate() {
             let setting = &self.knobs.settings[index];
             let (sums, asked) = (&mut self.sums[index], self.asked[index]);
@@ -249,7 +280,11 @@ impl<'a> Epochs<'a> {
                 continue;
             }
             let busy = served / per_second;
-            drawn[model.device] += (power - device.idle_power()) * length * (busy / seconds);
+            let share = (busy / seconds).min(1.0);
+            // What models share is drawn once, below.
+            let floor = device.idle_power() + device.shared_idle_power();
+            drawn[model.device] += (power - floor) * length * share;
+            quiet[model.device] *= 1.0 - share;
             let latency_ms = latency.as_secs_f64() * 1e3 + model.overhead.as_secs_f64() * 1e3;
             sums.offered_rows += if asked.is_finite() { asked } else { served };
             sums.served_rows += served;
@@ -267,16 +302,57 @@ impl<'a> Epochs<'a> {
                 rows: served as u64,
                 requests: served as u64,
             };
-            activity.insert(model.name.clone(), work);
+            self.activity.insert(model.name.clone(), work);
         }
-        let total: Joules = drawn.iter().copied().sum();
-        self.energy += total;
-        self.recorder.drawn(total, length, cap);
-        self.recorder.book((start, end), total, &activity, carbon);
+        for ((drawn, device), quiet) in drawn.iter_mut().zip(&self.knobs.devices).zip(quiet) {
+            *drawn += device.shared_idle_power() * length * (1.0 - quiet);
+        }
         let stretch = &mut self.recorder.stretch;
         stretch.arrived_rows += self.asked.iter().filter(|asked| asked.is_finite()).sum::<f64>() as u64;
         stretch.completed_rows += self.served.iter().sum::<f64>() as u64;
         drawn
+    }
+
+    /// Counts the energy of the epoch, drawn evenly, against cap and carbon intensity as they change within
+    /// it. Gives both as they are at its end.
+    fn account(
+        &mut self,
+        (start, end): (Timestamp, Timestamp),
+        energy: Joules,
+    ) -> (Option<Watts>, Option<CarbonIntensity>) {
+        let power = energy / (end - start);
+        self.energy += energy;
+        let (mut cap, mut carbon) = (Some(Watts::new(f64::INFINITY)), None);
+        for (from, until) in pieces(self.plan.power_cap.as_ref(), start, end) {
+            if let Some(signal) = &self.plan.power_cap {
+                cap = signal.at(from).map(Watts::new);
+            }
+            self.recorder.drawn(power * (until - from), until - from, cap);
+        }
+        let length = (end - start).as_secs_f64();
+        let all = std::mem::take(&mut self.activity);
+        for (from, until) in pieces(self.plan.carbon_intensity.as_ref(), start, end) {
+            let intensity = self.plan.carbon_intensity.as_ref().and_then(|signal| signal.at(from));
+            carbon = intensity.map(CarbonIntensity::new);
+            let energy = power * (until - from);
+            if (from, until) == (start, end) {
+                self.recorder.book((from, until), energy, &all, carbon);
+                continue;
+            }
+            // Rows are counted up to each end, so that all of them together are those of the epoch.
+            let up_to =
+                |at: Timestamp, count: u64| (count as f64 * ((at - start).as_secs_f64() / length)) as u64;
+            let within = |count: u64| up_to(until, count) - up_to(from, count);
+            let share = (until - from).as_secs_f64() / length;
+            let part = all.iter().map(|(name, work)| {
+                let core_seconds = work.core_seconds * share;
+                let (rows, requests) = (within(work.rows), within(work.requests));
+                (name.clone(), Activity { core_seconds, rows, requests })
+            });
+            self.recorder.book((from, until), energy, &part.collect(), carbon);
+        }
+        self.activity = all;
+        (cap, carbon)
     }
 
     fn summary(&self, policy: &str, seed: u64) -> Summary {
@@ -350,10 +426,11 @@ impl<'a> Epochs<'a> {
             decisions_turned: 0,
             decisions_failed: 0,
             oracle: None,
+            oracle_note: None,
             models,
             power_provenance: power_provenance(self.plan),
             checks: Checks {
-                requests_lost: 0,
+                requests_lost: None,
                 in_system_mean: None,
                 arrivals_times_latency: None,
                 energy_unaccounted_joules: (attributed + totals.idle - self.energy).get(),

@@ -9,18 +9,14 @@ use wattle_core::foresight::Foresight;
 use wattle_core::policies::carbon_adaptive::IntensityWindow;
 use wattle_core::policies::{PolicyConfig, PolicyError, PolicyOptions, gating_of};
 use wattle_core::profile::PowerFigure;
-use wattle_core::signal::{AfterEnd, Signal, Trace};
 
-use crate::arrivals::Arrivals;
 use crate::epoch_level;
+use crate::foresight;
 use crate::plan::{Plan, Target};
 use crate::request_level::{self, Outcome};
-use crate::scenario::{Level, Loaded, PolicyFile, ScenarioError};
+use crate::scenario::{Level, Loaded, PolicyFile, ScenarioError, told};
 use crate::summary::OracleDistance;
-use crate::workload::{Source, WorkloadError};
-
-/// Over so long an interval an oracle knows the mean load.
-const LOAD_INTERVAL: Duration = Duration::from_millis(500);
+use crate::workload::WorkloadError;
 
 /// The policies that look for a fitting power by trying, whatever a profile says of it.
 const SEARCHES: [&str; 3] = ["batch-sizer", "batch-sizer-printed", "dvfs"];
@@ -59,6 +55,16 @@ pub enum ExperimentError {
         /// The name.
         label: String,
     },
+    /// A policy is asked for by a name that several of the scenario have.
+    #[error("{scenario}: found policy {name:?} asked for, which {labels} are; expected one of these labels")]
+    Ambiguous {
+        /// The scenario.
+        scenario: String,
+        /// The name.
+        name: String,
+        /// The labels of those that have it.
+        labels: String,
+    },
     /// A file of requests could not be read on.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
@@ -86,7 +92,8 @@ pub struct Experiment {
 /// What the command line says in place of the scenario.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
-    /// These policies, with the options that the scenario gives them if it names them.
+    /// These policies, by the label or the name of an entry of the scenario, with its options; a policy
+    /// that the scenario hasn't got runs as it comes.
     pub policies: Vec<String>,
     /// These seeds.
     pub seeds: Vec<u64>,
@@ -111,7 +118,7 @@ impl Experiment {
             ([], _, seed) => vec![seed.unwrap_or(1)],
             (seeds, ..) => seeds.to_vec(),
         };
-        let files = chosen(&loaded, &overrides.policies);
+        let files = chosen(&loaded, &overrides.policies)?;
         let mut contenders: Vec<Contender> = Vec::new();
         for file in &files {
             let contender = Contender::new(&loaded, file)?;
@@ -121,7 +128,7 @@ impl Experiment {
             }
             let mut trial = contender.clone();
             if needs_foresight(&trial.name, &trial.options) {
-                trial.options.foresight = Some(foresight(&trial.plan, seeds[0])?);
+                trial.options.foresight = Some(foresight(loaded.file.level, &trial.plan, seeds[0])?);
             }
             trial.policy(&loaded.name)?;
             contenders.push(contender);
@@ -138,7 +145,7 @@ impl Experiment {
     /// share that is done.
     ///
     /// # Errors
-    /// When a file of requests can't be read on, or an oracle can't be built.
+    /// When a file of requests can't be read on. An oracle that can't be built is told in the summary.
     pub fn run(
         &self,
         threads: usize,
@@ -169,7 +176,11 @@ impl Experiment {
     ) -> Result<Outcome, ExperimentError> {
         let mut outcome = self.play(contender, seed, progress)?;
         if self.loaded.file.oracle {
-            outcome.summary.oracle = self.oracle_distance(contender, seed, &outcome)?;
+            // A run that is done isn't lost because its oracle fails.
+            match self.oracle_distance(contender, seed, &outcome) {
+                Ok(distance) => outcome.summary.oracle = distance,
+                Err(why) => outcome.summary.oracle_note = Some(why),
+            }
         }
         Ok(outcome)
     }
@@ -181,8 +192,8 @@ impl Experiment {
         progress: &mut dyn FnMut(f64),
     ) -> Result<Outcome, ExperimentError> {
         let mut contender = contender.clone();
-        if needs_foresight(&contender.name, &contender.options) {
-            contender.options.foresight = Some(foresight(&contender.plan, seed)?);
+        if contender.options.foresight.is_none() && needs_foresight(&contender.name, &contender.options) {
+            contender.options.foresight = Some(foresight(self.loaded.file.level, &contender.plan, seed)?);
         }
         let mut policy = contender.policy(&self.loaded.name)?;
         let mut outcome = match self.loaded.file.level {
@@ -194,17 +205,27 @@ impl Experiment {
         Ok(outcome)
     }
 
-    /// How far `outcome` is from what the oracle of its policy's family makes of the same run.
+    /// How far `outcome` is from what the oracle of its policy's family makes of the same run. `None` where
+    /// the family has no oracle.
+    ///
+    /// # Errors
+    /// Why the oracle of the family knows no best.
     fn oracle_distance(
         &self,
         contender: &Contender,
         seed: u64,
         outcome: &Outcome,
-    ) -> Result<Option<OracleDistance>, ExperimentError> {
+    ) -> Result<Option<OracleDistance>, String> {
         let Some((policy, objective)) = oracle_of(&contender.name, contender.plan.power_cap.is_some()) else {
             return Ok(None);
         };
+        let why = |error: ExperimentError| error.to_string();
         let mut oracle = Contender { label: policy.into(), name: policy.into(), ..contender.clone() };
+        let future = foresight(self.loaded.file.level, &oracle.plan, seed).map_err(why)?;
+        if let Some(unknown) = unknown_to(policy, &oracle.plan, &future) {
+            return Err(format!("{policy} knows no best here: {unknown}"));
+        }
+        oracle.options.foresight = Some(future);
         oracle.options.cap_handling = Default::default();
         if SEARCHES.contains(&contender.name.as_str()) {
             // A search goes by samples, which are means: a bound by the maximum could be beaten.
@@ -213,11 +234,13 @@ impl Experiment {
         let of = &outcome.summary;
         if policy == "oracle-carbon" {
             // The best possible at the same quality.
-            let Some(quality) = of.quality_mean else { return Ok(None) };
+            let Some(quality) = of.quality_mean else {
+                return Err(format!("{policy} knows no best here: the quality of an answer is unknown"));
+            };
             oracle.options.oracle_carbon.quality_floor = Some(quality);
             oracle.options.oracle_carbon.carbon_budget_grams = None;
         }
-        let best = self.play(&oracle, seed, &mut |_| ())?.summary;
+        let best = self.play(&oracle, seed, &mut |_| ()).map_err(why)?.summary;
         let (run, best) = match objective {
             "throughput_rps_mean" => (Some(of.throughput_rps_mean), Some(best.throughput_rps_mean)),
             "energy_joules" => (Some(of.energy_joules), Some(best.energy_joules)),
@@ -236,7 +259,7 @@ impl Contender {
             file.config.clone().try_into().map_err(|error: toml::de::Error| ExperimentError::Options {
                 scenario: loaded.name.clone(),
                 label: label.clone(),
-                cause: error.message().to_owned(),
+                cause: told(&error),
             })?;
         let gating = file.gating.unwrap_or_else(|| gating_of(&config.name));
         let profiles = loaded.gated_profiles(gating)?;
@@ -260,8 +283,9 @@ impl Contender {
     }
 }
 
-/// The policies to run: the scenario's, or those of the command line with the scenario's options.
-fn chosen(loaded: &Loaded, wanted: &[String]) -> Vec<PolicyFile> {
+/// The policies to run: the scenario's, or those of the command line with the scenario's options. One of
+/// the command line is looked for by label first, which is the name where an entry has none, then by name.
+fn chosen(loaded: &Loaded, wanted: &[String]) -> Result<Vec<PolicyFile>, ExperimentError> {
     let plain = |name: &str| PolicyFile {
         label: None,
         gating: None,
@@ -269,13 +293,25 @@ fn chosen(loaded: &Loaded, wanted: &[String]) -> Vec<PolicyFile> {
     };
     let of_scenario = &loaded.file.policies;
     if wanted.is_empty() {
-        return if of_scenario.is_empty() { vec![plain("fixed")] } else { of_scenario.clone() };
+        return Ok(if of_scenario.is_empty() { vec![plain("fixed")] } else { of_scenario.clone() });
     }
-    let is_called = |file: &PolicyFile, name: &str| {
-        file.label.as_deref().or(file.config.get("name").and_then(toml::Value::as_str)) == Some(name)
-    };
+    let name_of =
+        |file: &PolicyFile| file.config.get("name").and_then(toml::Value::as_str).map(str::to_owned);
+    let label_of = |file: &PolicyFile| file.label.clone().or_else(|| name_of(file));
     let find = |name: &String| {
-        of_scenario.iter().find(|file| is_called(file, name)).cloned().unwrap_or_else(|| plain(name))
+        let labelled = of_scenario.iter().find(|file| label_of(file).as_ref() == Some(name));
+        let named: Vec<&PolicyFile> =
+            of_scenario.iter().filter(|file| name_of(file).as_ref() == Some(name)).collect();
+        match (labelled, &named[..]) {
+            (Some(file), _) => Ok(file.clone()),
+            (None, [file]) => Ok(PolicyFile::clone(file)),
+            (None, []) => Ok(plain(name)),
+            (None, several) => Err(ExperimentError::Ambiguous {
+                scenario: loaded.name.clone(),
+                name: name.clone(),
+                labels: several.iter().copied().filter_map(label_of).collect::<Vec<_>>().join(", "),
+            }),
+        }
     };
     wanted.iter().map(find).collect()
 }
@@ -299,46 +335,34 @@ fn oracle_of(policy: &str, is_capped: bool) -> Option<(&'static str, &'static st
     }
 }
 
-/// The future of a run of `plan` with `seed`. Clients that wait for answers make no load that could be known.
-///
-/// # Errors
-/// When a file of requests can't be read on.
-pub fn foresight(plan: &Plan, seed: u64) -> Result<Foresight, WorkloadError> {
-    let mut foresight = Foresight {
-        power_cap: plan.power_cap.clone(),
-        carbon_intensity: plan.carbon_intensity.clone(),
-        ..Foresight::default()
-    };
-    let mut loads: std::collections::BTreeMap<Target, Vec<f64>> = Default::default();
-    let interval = LOAD_INTERVAL.as_secs_f64().max(plan.span.as_secs_f64() / 1e6);
-    let bins = (plan.span.as_secs_f64() / interval).ceil() as usize;
-    for (index, stream) in (0u64..).zip(&plan.streams) {
-        if matches!(stream.source, Source::ClosedLoop { .. } | Source::Saturated) {
-            continue;
+/// What `oracle` would have to know of the future and doesn't, without which it is no bound.
+fn unknown_to(oracle: &str, plan: &Plan, future: &Foresight) -> Option<String> {
+    match oracle {
+        "oracle-least-power" => {
+            let unknown = plan.models.iter().find(|model| !future.offered_rps.contains_key(&model.name))?;
+            let name = &unknown.name;
+            Some(format!("the load of {name} depends on its answers, or reaches it through a family"))
         }
-        let load = loads.entry(stream.target).or_insert_with(|| vec![0.0; bins]);
-        let mut arrivals = Arrivals::new(&stream.source, seed, index + 2)?;
-        while let Some(at) = arrivals.next_arrival()? {
-            let Some(bin) = load.get_mut((at as f64 / 1e9 / interval) as usize) else { break };
-            *bin += f64::from(stream.rows) / interval;
-        }
-    }
-    for (target, load) in loads {
-        let points = load
-            .iter()
-            .enumerate()
-            .map(|(bin, rate)| (Duration::from_secs_f64(bin as f64 * interval), *rate));
-        let Ok(trace) = Trace::new(points.collect(), AfterEnd::Hold) else { continue };
-        match target {
-            Target::Model(model) => {
-                foresight.offered_rps.insert(plan.models[model].name.clone(), Signal::Trace(trace));
+        "oracle-carbon" => {
+            let asked = |index| plan.streams.iter().any(|stream| stream.target == Target::Family(index));
+            let mut families = plan.families.iter().enumerate().filter(|(index, _)| asked(*index)).peekable();
+            if families.peek().is_none() {
+                return Some("no family is asked for anything".into());
             }
-            Target::Family(family) => {
-                foresight.offered_family_rps.insert(plan.families[family].name.clone(), Signal::Trace(trace));
-            }
+            let (_, unknown) =
+                families.find(|(_, family)| !future.offered_family_rps.contains_key(&family.name))?;
+            Some(format!("the load of {} depends on its answers", unknown.name))
         }
+        _ => None,
     }
-    Ok(foresight)
+}
+
+/// The future of a run of `plan` with `seed`.
+fn foresight(level: Level, plan: &Plan, seed: u64) -> Result<Foresight, ExperimentError> {
+    Ok(match level {
+        Level::Request => foresight::of_requests(plan, seed)?,
+        Level::Epoch => foresight::of_epochs(plan),
+    })
 }
 
 /// The results of `job(0..count)` in their order, worked out on `threads` threads. The first error ends it.

@@ -8,6 +8,7 @@ pub mod arrivals;
 pub mod decisions;
 pub mod epoch_level;
 pub mod experiment;
+pub mod foresight;
 
 mod knobs;
 pub mod plan;

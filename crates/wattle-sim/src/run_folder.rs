@@ -113,11 +113,12 @@ pub fn check(folder: &Path, overwrite: bool) -> Result<(), RunFolderError> {
     Ok(())
 }
 
-/// Writes `written` into `folder`: first all of it beside the folder, then by renaming, so that a failure
-/// leaves no half of it.
+/// Writes `written` into `folder`: first all of it beside the folder, then by renaming, so that no file is
+/// ever half written, and a new folder is there with all its files or not at all.
 ///
-/// A folder that isn't empty is refused unless `overwrite` is set; then the files that this function
-/// writes are replaced, those of earlier runs are removed, and all others stay.
+/// A folder that isn't empty is refused unless `overwrite` is set. Then its files are replaced one by one,
+/// the new runs first; when all are there, those of earlier runs are removed, and all others stay. A
+/// failure on the way leaves files of both, and loses no run that isn't replaced.
 ///
 /// # Errors
 /// When the folder isn't empty, or the system refuses.
@@ -162,11 +163,32 @@ pub fn write(folder: &Path, written: &Written, overwrite: bool) -> Result<(), Ru
     done
 }
 
+/// Writes `files`, by name, into `folder`, which is made if need be: first each beside its place, then by
+/// renaming, so that none is ever half written. Other files of the folder stay; see [`check`].
+///
+/// # Errors
+/// When the system refuses.
+pub fn write_files(folder: &Path, files: &[(&str, String)]) -> Result<(), RunFolderError> {
+    make(folder)?;
+    let beside = |name: &str| folder.join(format!(".{name}.partial-{}", std::process::id()));
+    let written = files.iter().try_for_each(|(name, text)| {
+        let path = beside(name);
+        fs::write(&path, text).map_err(|cause| RunFolderError::Write { path, cause })
+    });
+    let done = written
+        .and_then(|()| files.iter().try_for_each(|(name, _)| rename(&beside(name), &folder.join(name))));
+    if done.is_err() {
+        // What went wrong is told already; what is left of it is of no use.
+        files.iter().for_each(|(name, _)| drop(fs::remove_file(beside(name))));
+    }
+    done
+}
+
 /// The folders of `runs`, by label and seed; a name that is taken gets a number.
 pub(crate) fn folder_names(runs: &[Outcome]) -> Vec<String> {
     let mut names: Vec<String> = Vec::with_capacity(runs.len());
     for run in runs {
-        let name = format!("{}-seed{}", safe(&run.summary.label), run.summary.seed);
+        let name = format!("{}-seed{}", safe_name(&run.summary.label), run.summary.seed);
         // Some systems don't tell capitals from small letters.
         let is_taken = |name: &str| names.iter().any(|taken| taken.eq_ignore_ascii_case(name));
         let numbered = (2u64..).map(|number| format!("{name}-{number}"));
@@ -177,7 +199,7 @@ pub(crate) fn folder_names(runs: &[Outcome]) -> Vec<String> {
 }
 
 /// `label` with nothing in it that a file name may not have on some system.
-fn safe(label: &str) -> String {
+pub fn safe_name(label: &str) -> String {
     let kept =
         |letter: char| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '-' };
     let safe: String = label.chars().take(60).map(kept).collect();
@@ -296,9 +318,26 @@ fn timeseries(points: &[Point]) -> Result<String, Box<dyn std::error::Error>> {
     Ok(String::from_utf8(writer.into_inner()?)?)
 }
 
-/// Moves what is in `beside` into `target`, where the files of an earlier run make way.
+/// Moves what is in `beside` into `target`, then removes the files of earlier runs.
 fn replace(beside: &Path, target: &Path) -> Result<(), RunFolderError> {
+    // Some systems don't tell capitals from small letters: a folder is known by what it is called there.
+    let called = |path: &Path| {
+        path.canonicalize().map_err(|cause| RunFolderError::Write { path: path.to_owned(), cause })
+    };
+    let mut new = Vec::new();
+    for folder in folders(&beside.join("runs"))? {
+        let place = target.join("runs").join(folder.file_name().unwrap_or_default());
+        make(&place)?;
+        for file in RUN_FILES {
+            rename(&folder.join(file), &place.join(file))?;
+        }
+        new.push(called(&place)?);
+    }
+    FILES.iter().try_for_each(|file| rename(&beside.join(file), &target.join(file)))?;
     for folder in folders(&target.join("runs"))? {
+        if new.contains(&called(&folder)?) {
+            continue;
+        }
         for file in RUN_FILES {
             let path = folder.join(file);
             match fs::remove_file(&path) {
@@ -311,14 +350,7 @@ fn replace(beside: &Path, target: &Path) -> Result<(), RunFolderError> {
         // Stays where it holds files of someone else.
         let _ = fs::remove_dir(&folder);
     }
-    for folder in folders(&beside.join("runs"))? {
-        let place = target.join("runs").join(folder.file_name().unwrap_or_default());
-        make(&place)?;
-        for file in RUN_FILES {
-            rename(&folder.join(file), &place.join(file))?;
-        }
-    }
-    FILES.iter().try_for_each(|file| rename(&beside.join(file), &target.join(file)))
+    Ok(())
 }
 
 /// The folders in `folder`; none where it isn't there.

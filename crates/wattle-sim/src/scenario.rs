@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub(crate) use load::told;
 pub use load::{Loaded, ScenarioError};
 pub use model::ModelFile;
 pub use signal::SignalFile;

@@ -71,6 +71,8 @@ pub struct Summary {
     pub decisions_failed: u64,
     /// The best possible, where an oracle of the policy's family ran.
     pub oracle: Option<OracleDistance>,
+    /// Why there is no such distance, where one was asked for.
+    pub oracle_note: Option<String>,
     /// Each model.
     pub models: BTreeMap<ModelName, ModelSummary>,
     /// How power is known, by device.
@@ -122,8 +124,8 @@ pub struct ModelSummary {
 /// Conservation, in figures.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Checks {
-    /// Arrived requests less those with an end or still there: 0.
-    pub requests_lost: i64,
+    /// Arrived requests less those with an end or still there: 0. Unknown at epoch level, which plays none.
+    pub requests_lost: Option<i64>,
     /// Mean number of requests in the system over time, Little's L. Unknown at epoch level.
     pub in_system_mean: Option<f64>,
     /// Time in the system of all requests over the span, Little's lambda times W.

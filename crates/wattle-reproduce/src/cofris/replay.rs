@@ -12,7 +12,7 @@ use wattle_core::policies::least_power_table::{
 use wattle_core::policies::{self, PolicyOptions};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
-use wattle_sim::experiment::foresight;
+use wattle_sim::foresight;
 use wattle_sim::plan::{DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
 use wattle_sim::request_level::{self, Outcome};
 use wattle_sim::workload::{RateTrace, Source};
@@ -179,7 +179,7 @@ impl<'a> Workload<'a> {
         options.least_power.rps_step = Some(self.max_rps()? * options.least_power.rps_step_share);
         let seed = 1;
         if case.policy.starts_with("oracle-") {
-            options.foresight = Some(foresight(&plan, seed).map_err(broken)?);
+            options.foresight = Some(foresight::of_requests(&plan, seed).map_err(broken)?);
         }
         let mut policy = policies::build(case.policy, &options).map_err(broken)?;
         let outcome = request_level::run(&plan, policy.as_mut(), seed, &mut |_| ()).map_err(broken)?;

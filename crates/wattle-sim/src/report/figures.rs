@@ -125,10 +125,10 @@ pub(super) fn checks(runs: &[&Summary]) -> Table {
     let headers = ["run", "no request is lost", "Little's law", "energy adds up"].map(String::from).to_vec();
     let row = |run: &&Summary| {
         let checks = &run.checks;
-        let lost = Cell::Check {
-            holds: checks.requests_lost == 0,
-            text: format!("{} lost of {}", checks.requests_lost, number(run.requests_total as f64)),
-        };
+        let lost = checks.requests_lost.map_or(Cell::Unknown, |lost| Cell::Check {
+            holds: lost == 0,
+            text: format!("{lost} lost of {}", number(run.requests_total as f64)),
+        });
         let little = match (checks.in_system_mean, checks.arrivals_times_latency) {
             (Some(l), Some(rate_times_time)) => Cell::Check {
                 holds: (l - rate_times_time).abs() <= 1e-6 * l.abs().max(1e-3),

@@ -357,10 +357,11 @@ impl<'a> Control<'a> {
             decisions_turned: self.turned,
             decisions_failed: self.failed,
             oracle: None,
+            oracle_note: None,
             models,
             power_provenance: power_provenance(self.plan),
             checks: Checks {
-                requests_lost: sum.arrived_requests as i64 - ended as i64,
+                requests_lost: Some(sum.arrived_requests as i64 - ended as i64),
                 in_system_mean: Some(in_system_seconds / seconds),
                 arrivals_times_latency: Some(in_queues / seconds),
                 energy_unaccounted_joules: (attributed + totals.idle - metered).get(),

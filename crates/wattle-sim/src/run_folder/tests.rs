@@ -158,3 +158,44 @@ fn what_is_unknown_or_no_number_is_an_empty_cell() {
     assert_eq!(cells.last(), Some(&"nan"));
     assert_eq!(timeseries(&[]).unwrap(), "");
 }
+
+#[test]
+fn a_failure_while_replacing_loses_no_earlier_run() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("run");
+    write(&folder, &written(&["fixed"], &[1]), false).unwrap();
+    let before = files(&folder);
+    // A folder in the way of the new report.
+    fs::remove_file(folder.join("report.html")).unwrap();
+    fs::create_dir_all(folder.join("report.html/mine")).unwrap();
+    assert!(write(&folder, &written(&["combination"], &[2]), true).is_err());
+    for name in RUN_FILES.map(|file| format!("runs/fixed-seed1/{file}")) {
+        assert_eq!(text(&files(&folder), &name), text(&before, &name));
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_same_run_again_replaces_itself() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("run");
+    write(&folder, &written(&["fixed"], &[1]), false).unwrap();
+    let before = files(&folder);
+    fs::write(folder.join("runs/fixed-seed1/summary.json"), "old").unwrap();
+    write(&folder, &written(&["fixed"], &[1]), true).unwrap();
+    assert!(files(&folder) == before);
+}
+
+#[test]
+fn files_are_written_beside_their_place_and_leave_others_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("new");
+    write_files(&folder, &[("a.json", "1".into()), ("b.html", "2".into())]).unwrap();
+    fs::write(folder.join("notes.txt"), "mine").unwrap();
+    write_files(&folder, &[("a.json", "3".into())]).unwrap();
+    assert_eq!(names(&folder), ["a.json", "b.html", "notes.txt"]);
+    assert_eq!(text(&files(&folder), "a.json"), "3");
+    fs::create_dir_all(folder.join("c.json/mine")).unwrap();
+    assert!(write_files(&folder, &[("c.json", "4".into())]).is_err());
+    assert!(!names(&folder).iter().any(|name| name.contains("partial")));
+}

@@ -395,9 +395,10 @@ fn stream(
 ) -> Result<Stream, ScenarioError> {
     let source = match workload.source(place, files)? {
         Source::Saturated if !is_epoch => Source::ClosedLoop { clients, think: Duration::ZERO },
-        Source::Timestamps(_) if is_epoch => {
+        source @ (Source::Timestamps(_) | Source::ClosedLoop { .. }) if is_epoch => {
             let expected = "another kind of workload at epoch level, which knows rates alone";
-            return Err(wrong(files.name(), place, "timestamps", expected));
+            let found = if matches!(source, Source::Timestamps(_)) { "timestamps" } else { "closed-loop" };
+            return Err(wrong(files.name(), place, found, expected));
         }
         source => source,
     };
@@ -521,7 +522,7 @@ fn empty_plan(file: &ScenarioFile, name: &str) -> Result<Plan, ScenarioError> {
 }
 
 /// What toml says, with the nearest known key where one is unknown.
-fn told(error: &toml::de::Error) -> String {
+pub(crate) fn told(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let unknown = text.split("unknown field `").nth(1).and_then(|rest| {
         let (found, rest) = rest.split_once('`')?;

@@ -31,7 +31,7 @@ pub(crate) fn fixed(text: &str, seed: u64) -> Summary {
 pub(crate) fn keeps_its_books(outcome: &Outcome) {
     let summary = &outcome.summary;
     let checks = &summary.checks;
-    assert_eq!(checks.requests_lost, 0);
+    assert_eq!(checks.requests_lost, Some(0));
     let (l, lambda_w) = (checks.in_system_mean.unwrap(), checks.arrivals_times_latency.unwrap());
     assert!((l - lambda_w).abs() <= 1e-6 * l.max(1e-6), "L = {l}, lambda W = {lambda_w}");
     let mut before = 0.0;

@@ -8,6 +8,7 @@ use wattle_core::nearest::nearest;
 use wattle_core::provenance::Provenance;
 use wattle_reproduce::{NAMES, Options, Reproduction, Row, run as run_one};
 use wattle_sim::report::{Block, Cell, Page, Plot, Table as PageTable};
+use wattle_sim::run_folder;
 
 use crate::commands::simulate::{available_threads, figure};
 use crate::exit::ConfigError;
@@ -32,9 +33,12 @@ pub(crate) struct ReproduceArgs {
     /// Folder of real profiles and traces to use in place of the bundled ones
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Write report.html and rows.json of each experiment there
+    /// Write one report.html and one rows.json there, of all experiments together
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Replace these two files in a folder that is not empty
+    #[arg(long, requires = "out")]
+    overwrite: bool,
     /// Threads to run on [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -62,6 +66,10 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
     if let Some(data) = args.data.as_ref().filter(|data| !data.is_dir()) {
         return Err(anyhow!("--data {} is no folder", data.display())).context(ConfigError);
     }
+    if let Some(out) = &args.out {
+        // Told before anything runs, not after.
+        run_folder::check(out, args.overwrite).context(ConfigError)?;
+    }
     let threads = args.threads.unwrap_or_else(available_threads);
     let options = Options { data: args.data.clone(), threads };
     let mut all = Vec::new();
@@ -75,7 +83,9 @@ pub(crate) fn run(args: &ReproduceArgs) -> Result<()> {
         all.push(done);
     }
     if let Some(out) = &args.out {
-        write(out, &all).with_context(|| format!("failed to write {}", out.display()))?;
+        let rows = serde_json::to_string_pretty(&rows(&all))? + "\n";
+        let files = [("rows.json", rows), ("report.html", page(&all).to_html())];
+        run_folder::write_files(out, &files).context("the result was not written")?;
         if !args.json {
             say(format_args!("wrote {}", out.join("report.html").display()));
         }
@@ -139,13 +149,6 @@ fn reasons(rows: &[Row]) -> Vec<(String, String)> {
         [] => String::new(),
     };
     told.into_iter().map(|(why, figures)| (why, short(figures))).collect()
-}
-
-fn write(out: &std::path::Path, all: &[Reproduction]) -> Result<()> {
-    std::fs::create_dir_all(out)?;
-    std::fs::write(out.join("rows.json"), serde_json::to_string_pretty(&rows(all))? + "\n")?;
-    std::fs::write(out.join("report.html"), page(all).to_html())?;
-    Ok(())
 }
 
 fn page(all: &[Reproduction]) -> Page {

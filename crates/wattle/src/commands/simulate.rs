@@ -17,15 +17,15 @@ use crate::table::Table;
 /// Replay a scenario in virtual time, with the policies, queue and ledger of the server
 ///
 /// Examples:
-///   wattle simulate scenarios/renewable/two-days.toml
-///   wattle simulate scenarios/batchsizer/job.toml --policy batch-sizer --policy dvfs --seed 1 --seed 2
+///   wattle simulate scenarios/resnet50-under-a-cap.toml
+///   wattle simulate scenarios/batchsizer/job-19.toml --policy batch-sizer --policy dvfs --seed 1 --seed 2
 ///
 /// The same scenario and seed give the same bytes every time. The result is a folder: summary.json,
 /// metadata.json, a time series and the decisions of each run, and report.html, which opens offline.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct SimulateArgs {
-    /// The scenario, a TOML file (its format: docs/reference.md)
+    /// The scenario, a TOML file (its format: docs/simulation.md)
     #[arg(value_name = "SCENARIO.toml")]
     scenario: PathBuf,
     /// Where the result goes [default: runs/NAME; with --json alone: nowhere]
@@ -34,7 +34,7 @@ pub(crate) struct SimulateArgs {
     /// Replace what an earlier run left in that folder
     #[arg(long)]
     overwrite: bool,
-    /// Run this policy in place of the scenario's; repeat for several side by side
+    /// Run the scenario's policy of this label or name alone, or one that it hasn't got; repeat for several
     #[arg(long = "policy", value_name = "NAME")]
     policies: Vec<String>,
     /// Run with this seed in place of the scenario's; repeat for several
@@ -57,8 +57,12 @@ pub(crate) struct SimulateArgs {
 /// Runs the command.
 pub(crate) fn run(args: SimulateArgs) -> Result<()> {
     let span = args.span_seconds.map(|seconds| {
-        let span = Duration::try_from_secs_f64(seconds).ok().filter(|span| !span.is_zero());
-        span.ok_or_else(|| anyhow!("--span-seconds is {seconds}, expected more than 0")).context(ConfigError)
+        // As for span_seconds in the file: a run counts nanoseconds.
+        let span = Duration::try_from_secs_f64(seconds).ok();
+        let span = span.filter(|span| !span.is_zero() && *span < Duration::from_secs(10_000_000_000));
+        let expected = "more than 0, and less than 300 years";
+        span.ok_or_else(|| anyhow!("--span-seconds: found {seconds}, expected {expected}"))
+            .context(ConfigError)
     });
     let loaded = Loaded::read(&args.scenario).context(ConfigError)?;
     let overrides = Overrides {
@@ -69,7 +73,8 @@ pub(crate) fn run(args: SimulateArgs) -> Result<()> {
     };
     let experiment = Experiment::new(loaded, &overrides).context(ConfigError)?;
     let scenario = &experiment.loaded;
-    let out = args.out.or_else(|| (!args.json).then(|| PathBuf::from("runs").join(&scenario.name)));
+    let own_place = || PathBuf::from("runs").join(run_folder::safe_name(&scenario.name));
+    let out = args.out.or_else(|| (!args.json).then(own_place));
     if let Some(out) = &out {
         // Told before anything runs, not after.
         run_folder::check(out, args.overwrite).context(ConfigError)?;
@@ -164,6 +169,11 @@ fn print(written: &Written) {
         .map(|oracle| format!("of the best: {} over that of {}", oracle.objective, oracle.policy))
         .collect();
     oracles.iter().for_each(say);
+    for run in &written.runs {
+        if let Some(note) = &run.summary.oracle_note {
+            say(format_args!("{} seed {}: {note}", run.summary.label, run.summary.seed));
+        }
+    }
 }
 
 /// A figure with four digits that count, or a dash for unknown.
@@ -179,6 +189,18 @@ pub(crate) fn figure(value: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scenarios_that_help_names_are_there() {
+        let help = SimulateArgs::augment_args(clap::Command::new("simulate")).render_long_help().to_string();
+        let named: Vec<&str> =
+            help.split_whitespace().filter(|word| word.starts_with("scenarios/")).collect();
+        assert_eq!(named.len(), 2, "{help}");
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        for path in named.into_iter().chain(["docs/simulation.md"]) {
+            assert!(help.contains(path) && root.join(path).is_file(), "{path}");
+        }
+    }
 
     #[test]
     fn figures_have_four_digits_that_count() {
