@@ -76,7 +76,7 @@ fn draws_between_batch_sizes_and_never_beyond() {
     assert_eq!(error("m", 5), "a batch of 5 is outside the profile of m, which has 1 to 4 rows");
     assert_eq!(error("m", 0), "a batch of 0 is outside the profile of m, which has 1 to 4 rows");
     assert_eq!(error("n", 1), "the simulated device has no profile of n; it has [ModelName(\"m\")]");
-    check_reading(&mut device, 0, 65.0, 0.0);
+    check_reading(&mut device, 0, halfway(60.0, 70.0), 0.0);
 }
 
 #[test]
