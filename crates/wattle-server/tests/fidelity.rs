@@ -1,10 +1,11 @@
 //! The replay is true to the server: a live run on the simulated device and its replay in virtual time,
 //! with the same arrivals, cap and policy, agree in energy and tail latency.
 //!
-//! Tolerance: 5 % in mean power, 20 % in p99, which may also be longer by two late wake-ups. The live run
-//! sleeps for its batches, and a machine that is busy with other things wakes it late: batches take longer
-//! and fill up meanwhile. The replay knows of none of that, so the test measures how late it is woken
-//! itself, in the same run. The replay is of the requests as they were sent, late ones too.
+//! Tolerance: 5 % in mean power, 20 % in p99. The live run sleeps for its batches, and a machine that is
+//! busy with other things wakes it late: batches take longer, and the queue grows. The replay knows of none
+//! of that, so the test measures how late it is woken itself, in the same run. Where that is too late, it
+//! says so and does not hold a long p99 against the server; power and a p99 that is too short still count.
+//! The replay is of the requests as they were sent, late ones too.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
@@ -23,6 +24,8 @@ use wattle_sim::workload::Source;
 /// Slow batches, so that late wake-ups are small beside them.
 const ROWS: [(u32, f64, f64); 5] =
     [(1, 20.0, 60.0), (2, 25.0, 80.0), (4, 30.0, 110.0), (8, 40.0, 150.0), (16, 50.0, 200.0)];
+/// A sender that is woken within this in p99, a tenth of the shortest batch, is woken in time.
+const IN_TIME_MS: f64 = 2.0;
 const IDLE_WATTS: f64 = 50.0;
 const RATE_RPS: f64 = 90.0;
 const SPAN_SECONDS: f64 = 16.0;
@@ -140,10 +143,10 @@ async fn a_live_run_and_its_replay_agree_in_energy_and_tail_latency() {
         live.late_ms_p99
     );
     assert!((live_watts / replay_watts - 1.0).abs() < 0.05, "{live_watts} W live, {replay_watts} W replayed");
-    // A request waits for the batch before its own, and for its own.
-    let slowest_ms = replay_p99_ms * 1.2 + 2.0 * live.late_ms_p99;
-    assert!(
-        (replay_p99_ms * 0.8..slowest_ms).contains(&live_p99_ms),
-        "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed, expected at most {slowest_ms} ms"
-    );
+    assert!(live_p99_ms > 0.8 * replay_p99_ms, "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed");
+    if live.late_ms_p99 > IN_TIME_MS {
+        println!("not compared: whether the live p99 is too long, as this machine is too busy to tell");
+        return;
+    }
+    assert!(live_p99_ms < 1.2 * replay_p99_ms, "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed");
 }
