@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::ModelName;
-use crate::units::Joules;
+use crate::profile::Profile;
+use crate::units::{Joules, Megahertz};
 
 /// One variant of a family.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,9 +34,40 @@ pub fn pareto_front<'a>(variants: impl IntoIterator<Item = &'a Variant>) -> Vec<
     front
 }
 
+/// Energy of a row by `profile`: of one saturated instance at the largest profiled batch, with the
+/// device's knobs fully open. `None` where no row tells it.
+pub fn energy_per_row(profile: &Profile) -> Option<Joules> {
+    let of_one = profile.rows.iter().filter(|row| {
+        row.point.instances == 1 && row.point.duty_cycle.is_none_or(|duty_cycle| duty_cycle == 1.0)
+    });
+    let row = of_one.max_by(|a, b| {
+        // A knob that is not told was left fully open.
+        let clock = |clock: Option<Megahertz>| clock.map_or(f64::INFINITY, Megahertz::get);
+        let units = |units: Option<u32>| units.unwrap_or(u32::MAX);
+        let (a, b) = (&a.point, &b.point);
+        (a.batch_size.cmp(&b.batch_size))
+            .then(clock(a.core_clock_mhz).total_cmp(&clock(b.core_clock_mhz)))
+            .then(units(a.compute_units).cmp(&units(b.compute_units)))
+    })?;
+    let by_power = || Some(Joules::new(row.power_watts_mean?.get() / row.throughput_rps?));
+    row.energy_joules_per_row.or_else(by_power).filter(|energy| energy.get().is_finite())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_energy_of_a_row_is_that_of_one_instance_at_the_largest_batch_with_knobs_open() {
+        let head = "# wattle_profile = 1\n# model = \"m\"\n# device = \"d\"\n# runtime = \"r\"\n\
+                    # power_source = \"p\"\nbatch_size,instances,core_clock_mhz,latency_ms_mean,\
+                    throughput_rps,power_watts_mean,basis,power_basis,samples\n";
+        let rows = "1,1,2000,10,100,200,measured,measured,9\n8,1,1000,10,800,80,measured,measured,9\n\
+                    8,1,2000,5,1600,240,measured,measured,9\n8,2,2000,9,1700,340,measured,measured,9\n";
+        let energy = |text: &str| energy_per_row(&Profile::parse(text, "profile.csv").unwrap());
+        assert_eq!(energy(&format!("{head}{rows}")), Some(Joules::new(240.0 / 1600.0)));
+        assert_eq!(energy(&format!("{head}8,2,2000,9,1700,340,measured,measured,9\n")), None);
+    }
 
     #[test]
     fn of_the_published_vision_models_the_vggs_are_beaten_in_energy_and_quality() {

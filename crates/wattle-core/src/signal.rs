@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
+/// So many steps of a trace are looked at ahead, at most: what a policy is told must fit in memory.
+pub const MOST_STEPS_AHEAD: usize = 10_000;
+
 /// A quantity over time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Signal {
@@ -227,14 +230,16 @@ impl Signal {
     }
 
     /// The changes of the value after `now` and up to `horizon` later, each at its time. Empty for a
-    /// constant. A trace that ends within the horizon and is unknown from then on gives no more.
+    /// constant. A trace that ends within the horizon and is unknown from then on gives no more. Of a
+    /// trace with very many steps in the horizon only the first [`MOST_STEPS_AHEAD`] are looked at.
     pub fn changes_ahead(&self, now: Timestamp, horizon: Duration) -> Vec<(Timestamp, f64)> {
         let Self::Trace(trace) = self else { return Vec::new() };
         let until = now + horizon;
         let mut changes = Vec::new();
         let mut last = self.at(now);
         let mut at = now;
-        while let Some(next) = trace.next_change(at).filter(|next| *next <= until) {
+        for _ in 0..MOST_STEPS_AHEAD {
+            let Some(next) = trace.next_change(at).filter(|next| *next <= until) else { break };
             let value = self.at(next);
             if let Some(value) = value.filter(|_| value != last) {
                 changes.push((next, value));

@@ -46,6 +46,8 @@ enum Kind {
 #[derive(Debug)]
 struct RateWalk {
     trace: RateTrace,
+    /// Arrivals that are expected over the trace, once.
+    requests: f64,
     segment: usize,
     /// Start of the segment, and the time reached, in seconds.
     starts: f64,
@@ -69,6 +71,13 @@ impl RateWalk {
             self.segment += 1;
             if self.segment == self.trace.segments.len() && self.trace.repeat {
                 self.segment = 0;
+                // Rounds in which nothing arrives are passed over at once.
+                let rounds = (expected / self.requests).floor();
+                if rounds >= 1.0 {
+                    expected -= rounds * self.requests;
+                    self.at += rounds * self.trace.seconds();
+                    self.starts = self.at;
+                }
             }
         }
     }
@@ -88,7 +97,8 @@ impl Arrivals {
                 Kind::Constant { period_nanos: 1e9 / rate_rps, next: 1 }
             }
             Source::Rates { trace, poisson } if trace.has_arrivals() => {
-                let walk = RateWalk { trace: trace.clone(), segment: 0, starts: 0.0, at: 0.0 };
+                let requests = trace.mean_rps() * trace.seconds();
+                let walk = RateWalk { trace: trace.clone(), requests, segment: 0, starts: 0.0, at: 0.0 };
                 Kind::Rates { walk, poisson: *poisson }
             }
             Source::Timestamps(file) => Kind::Timestamps(Box::new(file.open()?)),
@@ -173,6 +183,18 @@ mod tests {
         }
         let again = Source::Rates { trace: RateTrace { repeat: true, ..trace }, poisson: false };
         assert!(*take(&again, 50_000).last().unwrap() > 600.0, "it begins again");
+    }
+
+    #[test]
+    fn a_repeated_trace_of_few_requests_comes_to_its_mean_rate_without_a_walk_through_every_round() {
+        let segments =
+            vec![Segment { seconds: 0.75, rate_rps: 0.0 }, Segment { seconds: 0.25, rate_rps: 4e-9 }];
+        let trace = RateTrace { segments, repeat: true };
+        let times = take(&Source::Rates { trace, poisson: false }, 9);
+        for (index, at) in (1..).zip(&times) {
+            assert!((at / (f64::from(index) * 1e9) - 1.0).abs() < 1e-6, "{at}");
+        }
+        assert_eq!(times.len(), 9);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //!
 //! Every key is checked; unknown keys are errors. Files are named relative to the scenario's own.
 
-mod load;
+mod check;
+mod family;
+mod files;
+pub(crate) mod load;
 mod model;
 mod signal;
 mod traffic;
@@ -11,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use check::{SpanError, check_span};
 pub(crate) use load::told;
 pub use load::{Loaded, ScenarioError};
 pub use model::ModelFile;
@@ -21,7 +25,8 @@ pub use traffic::WorkloadFile;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScenarioFile {
-    /// What it is called; the file's stem by default.
+    /// What it is called; the file's stem by default. Letters, digits, spaces and `- _ . ,`, as it becomes
+    /// part of a path.
     pub name: Option<String>,
     /// What it shows.
     #[serde(default)]
@@ -35,12 +40,10 @@ pub struct ScenarioFile {
     pub seed: Option<u64>,
     /// Several seeds, each a run of its own.
     pub seeds: Option<Vec<u64>>,
-    /// Length of a control tick at request level.
-    #[serde(default = "default_tick_ms")]
-    pub tick_ms: f64,
-    /// Length of an epoch at epoch level.
-    #[serde(default = "default_epoch_seconds")]
-    pub epoch_seconds: f64,
+    /// Length of a control tick at request level; 100 by default.
+    pub tick_ms: Option<f64>,
+    /// Length of an epoch at epoch level; 3600 by default.
+    pub epoch_seconds: Option<f64>,
     /// Points of the time series, at most.
     #[serde(default = "default_points")]
     pub points: usize,
@@ -114,9 +117,11 @@ pub struct FamilyFile {
 pub struct VariantFile {
     /// The model.
     pub model: String,
-    /// Energy of an answer; from the model's profile at its first setting by default.
+    /// Energy of an answer; by default that of its profile, with one instance at the largest batch and the
+    /// device's knobs fully open, as in the server.
     pub energy_joules_per_row: Option<f64>,
-    /// How good its answers are; the model's quality by default.
+    /// How good its answers are, as a share, for this family and for the run's figures; the model's quality
+    /// by default.
     pub quality: Option<f64>,
 }
 
@@ -139,14 +144,6 @@ pub struct InputFile {
     pub path: PathBuf,
     /// SHA-256 of its bytes.
     pub sha256: String,
-}
-
-fn default_tick_ms() -> f64 {
-    100.0
-}
-
-fn default_epoch_seconds() -> f64 {
-    3600.0
 }
 
 fn default_points() -> usize {

@@ -86,10 +86,33 @@ impl RateTrace {
         self
     }
 
-    /// The trace stretched or squeezed to `seconds`, with its rates as they are.
-    pub fn lasting(mut self, seconds: f64) -> Self {
-        let factor = seconds / self.seconds();
+    /// The trace with every stretch `factor` times as long, and its rates as they are.
+    pub fn stretched(mut self, factor: f64) -> Self {
         self.segments.iter_mut().for_each(|segment| segment.seconds *= factor);
+        self
+    }
+
+    /// The trace from `seconds` on. If it repeats, what is before comes after its end.
+    pub fn starting_at(mut self, seconds: f64) -> Self {
+        let mut into = seconds;
+        let mut whole = 0;
+        for segment in &self.segments {
+            if into < segment.seconds {
+                break;
+            }
+            into -= segment.seconds;
+            whole += 1;
+        }
+        self.segments.rotate_left(whole);
+        let kept = self.segments.len() - whole;
+        if let Some(split) = self.segments.first_mut().filter(|_| kept > 0 && into > 0.0) {
+            let before = Segment { seconds: into, ..*split };
+            split.seconds -= into;
+            self.segments.push(before);
+        }
+        if !self.repeat {
+            self.segments.truncate(kept);
+        }
         self
     }
 }

@@ -202,9 +202,8 @@ impl Policy for Switches {
 fn family(level: &str, workload: &str) -> String {
     let large = model("large", "quality = 0.8", &[(1, 1, 10.0, 120.0)]);
     let small = model("small", "quality = 0.6", &[(1, 1, 5.0, 100.0)]);
-    format!(
-        "level = \"{level}\"\nspan_seconds = 100\nepoch_seconds = 10\n{large}{small}{FAMILY}workload = {workload}\n"
-    )
+    let epoch = if level == "epoch" { "epoch_seconds = 10\n" } else { "" };
+    format!("level = \"{level}\"\nspan_seconds = 100\n{epoch}{large}{small}{FAMILY}workload = {workload}\n")
 }
 
 #[test]

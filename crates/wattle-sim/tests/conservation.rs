@@ -110,7 +110,7 @@ fn scenario(models: &[Model]) -> String {
             );
         }
         text += "]\n";
-        variants.push(format!("{{ model = \"m{index}\", energy_joules_per_row = 1.0, quality = 0.5 }}"));
+        variants.push(format!("{{ model = \"m{index}\", energy_joules_per_row = 1.0, quality = 0.7 }}"));
     }
     let variants = variants.join(", ");
     text + &format!(

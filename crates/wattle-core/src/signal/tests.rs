@@ -162,4 +162,7 @@ fn the_changes_ahead_are_those_of_the_value_within_the_horizon() {
     assert_eq!(ahead(AfterEnd::Repeat, 35, 30), [(40.0, 5.0), (60.0, 3.0)]);
     assert_eq!(ahead(AfterEnd::Unknown, 35, 30), []);
     assert!(Signal::Constant(1.0).changes_ahead(Timestamp::ZERO, seconds(9)).is_empty());
+    let seesaw = vec![(Duration::ZERO, 1.0), (Duration::from_nanos(1), 2.0)];
+    let seesaw = Signal::Trace(Trace::new(seesaw, AfterEnd::Repeat).unwrap());
+    assert_eq!(seesaw.changes_ahead(Timestamp::ZERO, seconds(1_000_000)).len(), MOST_STEPS_AHEAD);
 }

@@ -9,7 +9,7 @@ use crate::run_folder::Written;
 use crate::scenario::Loaded;
 
 const SCENARIO: &str = r#"
-name = "Two networks under a cap that falls & rises"
+name = "Two networks under a cap that falls and rises"
 description = "A cap of 250 W that falls to 110 W for 8 s, with two vision networks on one <P40>."
 span_seconds = 24.0
 points = 240

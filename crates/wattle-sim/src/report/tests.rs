@@ -21,7 +21,7 @@ fn a_report_is_well_formed_needs_nothing_else_and_is_the_same_each_time() {
     assert!(is_alone(&html));
     assert!(html == run_report(&written(&["fixed", "combination"], &[1, 2])));
     let shown = [
-        "<title>Two networks under a cap that falls &amp; rises</title>",
+        "<title>Two networks under a cap that falls and rises</title>",
         "on one &lt;P40&gt;",
         "combination, seed 2",
         "Differences from fixed, seed 1",

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use wattle_core::device_spec::DeviceSpec;
 use wattle_core::family::Variant;
 use wattle_core::gating::{self, Gating};
 use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::nearest::nearest;
 use wattle_core::played_device::PlayedDevice;
-use wattle_core::profile::{PowerFigure, Profile};
+use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
-use wattle_core::units::{Joules, Watts};
+use wattle_core::units::Watts;
 
-use super::traffic::number;
-use super::{DeviceFile, FamilyFile, InputFile, Level, ScenarioFile, WorkloadFile};
-use crate::plan::{DevicePlan, FamilyPlan, ModelPlan, Plan, Stream, Target};
+use super::check::{MOST_CLIENTS, SHORTEST_REPEAT, number, seconds, top};
+use super::files::Files;
+use super::{DeviceFile, InputFile, Level, ScenarioFile, WorkloadFile};
+use crate::plan::{DevicePlan, ModelPlan, Plan, Stream, Target};
 use crate::workload::{Source, WorkloadError};
 
 /// A scenario that can't be run.
@@ -83,40 +83,6 @@ pub(super) fn wrong(file: &str, place: &str, found: &str, expected: &str) -> Sce
     }
 }
 
-/// Reads the files that a scenario names, and keeps their hashes.
-pub(super) struct Files<'a> {
-    name: &'a str,
-    folder: &'a Path,
-    inputs: Vec<InputFile>,
-}
-
-impl Files<'_> {
-    /// The scenario's own name, for errors.
-    pub(super) fn name(&self) -> &str {
-        self.name
-    }
-
-    /// Keeps the hash of `file`; gives where it is.
-    pub(super) fn record(&mut self, file: &str) -> Result<PathBuf, ScenarioError> {
-        let path = self.folder.join(file);
-        if !self.inputs.iter().any(|input| input.path == Path::new(file)) {
-            let bytes = std::fs::read(&path);
-            let bytes = bytes.map_err(|cause| ScenarioError::Read { path: path.clone(), cause })?;
-            self.inputs.push(InputFile { path: file.into(), sha256: sha256(&bytes) });
-        }
-        Ok(path)
-    }
-
-    pub(super) fn text(&self, path: &Path) -> Result<String, ScenarioError> {
-        std::fs::read_to_string(path).map_err(|cause| ScenarioError::Read { path: path.to_owned(), cause })
-    }
-}
-
-/// SHA-256 in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A scenario with everything it names, read and checked.
 #[derive(Debug)]
 pub struct Loaded {
@@ -155,8 +121,8 @@ impl Loaded {
     pub fn parse(text: &str, name: &str, folder: &Path) -> Result<Self, ScenarioError> {
         let file: ScenarioFile = toml::from_str(text)
             .map_err(|error| ScenarioError::Toml { file: name.to_owned(), cause: told(&error) })?;
-        let input = InputFile { path: name.into(), sha256: sha256(text.as_bytes()) };
-        let mut files = Files { name, folder, inputs: vec![input] };
+        top(&file, name)?;
+        let mut files = Files::of(name, text, folder);
         let stem = Path::new(name).file_stem().map_or(name.into(), |stem| stem.to_string_lossy());
         let called = file.name.clone().unwrap_or_else(|| stem.into_owned());
         let (devices, specs) = read_devices(&file.devices, &mut files)?;
@@ -165,7 +131,11 @@ impl Loaded {
         models.sort_by(|a, b| a.name.cmp(&b.name));
         for model in &models {
             let device = device_of(model, &devices, &files)?;
-            let profile = model.read_profile(specs[device].as_ref(), &mut files)?;
+            let mut profile = model.read_profile(specs[device].as_ref(), &mut files)?;
+            if let Some(idle) = devices[device].idle_power_watts {
+                let place = format!("devices.{}.idle_power_watts", devices[device].name);
+                profile.head.idle_power_watts = Some(Watts::new(number(&files, &place, idle)?));
+            }
             if profiles.insert(ModelName::from(model.name.as_str()), profile).is_some() {
                 return Err(wrong(
                     name,
@@ -190,20 +160,20 @@ impl Loaded {
             loaded.add_model(model, device, &mut files)?;
         }
         for family in &file.families {
-            loaded.add_family(family, &mut files)?;
+            loaded.add_family(family, &files)?;
         }
         loaded.plan.families.sort_by(|a, b| a.name.cmp(&b.name));
         loaded.add_streams(&mut files)?;
         if let Some(cap) = &file.power_cap {
             loaded.plan.power_cap = Some(cap.signal("power_cap", "power_cap_watts", &mut files)?);
-            let horizon = number(&files, "power_cap.horizon_seconds", cap.horizon_seconds)?;
-            loaded.plan.cap_horizon = Duration::from_secs_f64(horizon.min(1e9));
+            loaded.plan.cap_horizon = cap.horizon("power_cap", &files)?;
         }
         if let Some(carbon) = &file.carbon_intensity {
             let column = "carbon_intensity_g_per_kwh";
+            carbon.without_horizon("carbon_intensity", &files)?;
             loaded.plan.carbon_intensity = Some(carbon.signal("carbon_intensity", column, &mut files)?);
         }
-        loaded.inputs = files.inputs;
+        loaded.inputs = files.into_inputs();
         Ok(loaded)
     }
 
@@ -259,11 +229,7 @@ impl Loaded {
             for model in &self.file.models {
                 if device_of(model, devices, files)? == index {
                     let name = ModelName::from(model.name.as_str());
-                    let mut profile = self.profiles[&name].clone();
-                    if let Some(idle) = device.idle_power_watts {
-                        let place = format!("devices.{}.idle_power_watts", device.name);
-                        profile.head.idle_power_watts = Some(Watts::new(number(files, &place, idle)?));
-                    }
+                    let profile = self.profiles[&name].clone();
                     profiles.insert(name, profile);
                 }
             }
@@ -310,64 +276,27 @@ impl Loaded {
             overhead: overhead.or(of_profile).unwrap_or_default(),
             timeout: model.time("timeout_ms", model.timeout_ms, files)?,
             objective: model.time("objective_ms", model.objective_ms, files)?,
-            quality: model.quality.or(head.quality),
+            quality: model.quality(files)?.or(head.quality),
         });
         Ok(())
     }
 
-    fn add_family(&mut self, family: &FamilyFile, files: &mut Files<'_>) -> Result<(), ScenarioError> {
-        let place = format!("families.{}", family.name);
-        let mut members = Vec::new();
-        for variant in &family.variants {
-            let names = || self.plan.models.iter().map(|model| model.name.as_str());
-            let Some(index) = names().position(|name| name == variant.model) else {
-                let expected = format!("a model of the scenario: {}", names().collect::<Vec<_>>().join(", "));
-                return Err(wrong(files.name(), &place, &format!("{:?}", variant.model), &expected));
-            };
-            let model = &self.plan.models[index];
-            let energy = match variant.energy_joules_per_row {
-                Some(energy) => Some(number(files, &place, energy)?),
-                None => energy_per_row(&self.profiles[&model.name], model.setting.batch_size),
-            };
-            let (Some(energy), Some(quality)) = (energy, variant.quality.or(model.quality)) else {
-                let expected = "energy_joules_per_row and quality of each variant, here or in its model";
-                return Err(wrong(files.name(), &place, "a variant without", expected));
-            };
-            let energy_joules_per_row = Joules::new(energy);
-            let of = Variant { model: model.name.clone(), energy_joules_per_row, quality };
-            members.push((of, index));
-        }
-        members.sort_by(|(a, _), (b, _)| a.model.cmp(&b.model));
-        let first = family.active.as_ref().or(family.variants.first().map(|variant| &variant.model));
-        let active = members.iter().position(|(of, _)| Some(of.model.as_str()) == first.map(String::as_str));
-        let Some(active) = active else {
-            return Err(wrong(files.name(), &place, "no active variant", "one of its variants"));
-        };
-        let (variants, models): (Vec<Variant>, Vec<usize>) = members.into_iter().unzip();
-        let name = FamilyName::from(family.name.as_str());
-        self.families.insert(name.clone(), variants.clone());
-        self.plan.families.push(FamilyPlan { name, variants, models, active });
-        Ok(())
-    }
-
     fn add_streams(&mut self, files: &mut Files<'_>) -> Result<(), ScenarioError> {
-        let is_epoch = self.file.level == Level::Epoch;
         let mut streams = Vec::new();
         for (index, plan) in self.plan.models.iter().enumerate() {
             let file = self.file.models.iter().find(|model| model.name == plan.name.as_str());
             if let Some(workload) = file.and_then(|model| model.workload.as_ref()) {
                 let place = format!("models.{}.workload", plan.name);
-                let clients = saturating_clients(plan);
-                streams.push(stream(workload, Target::Model(index), clients, is_epoch, &place, files)?);
+                let target = Target::Model(index);
+                streams.push(self.stream(workload, target, &[index], &place, files)?);
             }
         }
         for (index, plan) in self.plan.families.iter().enumerate() {
             let file = self.file.families.iter().find(|family| family.name == plan.name.as_str());
             if let Some(workload) = file.and_then(|family| family.workload.as_ref()) {
                 let place = format!("families.{}.workload", plan.name);
-                let clients = plan.models.iter().map(|model| saturating_clients(&self.plan.models[*model]));
-                let clients = clients.max().unwrap_or(1);
-                streams.push(stream(workload, Target::Family(index), clients, is_epoch, &place, files)?);
+                let target = Target::Family(index);
+                streams.push(self.stream(workload, target, &plan.models, &place, files)?);
             }
         }
         if streams.is_empty() {
@@ -377,6 +306,61 @@ impl Loaded {
         self.plan.streams = streams;
         Ok(())
     }
+
+    /// The stream of `workload`, which asks any of `models`.
+    fn stream(
+        &self,
+        workload: &WorkloadFile,
+        target: Target,
+        models: &[usize],
+        place: &str,
+        files: &mut Files<'_>,
+    ) -> Result<Stream, ScenarioError> {
+        let asked = || models.iter().filter_map(|index| self.plan.models.get(*index));
+        // As the server does: a request must fit into a batch.
+        if let Some(small) = asked().find(|model| workload.rows > model.limits.max_batch_size) {
+            let most = small.limits.max_batch_size;
+            let expected = format!("at most {most}, the max_batch_size of {}", small.name);
+            return Err(wrong(files.name(), &format!("{place}.rows"), &workload.rows.to_string(), &expected));
+        }
+        let is_epoch = self.file.level == Level::Epoch;
+        let source = workload.source(place, files)?;
+        let refused = |found: &str, expected: &str| Err(wrong(files.name(), place, found, expected));
+        if let Source::Rates { trace, .. } = &source
+            && trace.repeat
+        {
+            // Else an epoch would be a walk through it without end.
+            let shortest = SHORTEST_REPEAT.max(self.plan.step / 1_000_000).as_secs_f64();
+            if trace.seconds() < shortest {
+                let found = format!("a repeated trace of {} seconds", trace.seconds());
+                return refused(&found, &format!("at least {shortest} seconds"));
+            }
+        }
+        let source = match source {
+            Source::Saturated if !is_epoch => {
+                let clients = asked().map(saturating_clients).max().unwrap_or(1);
+                if clients > MOST_CLIENTS {
+                    let found = format!("a model that takes {clients} clients to saturate");
+                    let expected = format!(
+                        "at most {MOST_CLIENTS}, twice max_batch_size x max_instances; lower those, or use \
+                         kind = \"closed-loop\""
+                    );
+                    return refused(&found, &expected);
+                }
+                Source::ClosedLoop { clients, think: Duration::ZERO }
+            }
+            Source::Timestamps(_) if is_epoch => {
+                let expected = "another kind of workload at epoch level, which knows rates alone";
+                return refused("timestamps", expected);
+            }
+            Source::ClosedLoop { .. } if is_epoch => {
+                let expected = "kind = \"saturated\" or a rate at epoch level, which plays no clients";
+                return refused("closed-loop", expected);
+            }
+            source => source,
+        };
+        Ok(Stream { target, source, rows: workload.rows, priority: workload.priority })
+    }
 }
 
 /// Clients that keep a model saturated: twice what it can run at once.
@@ -385,35 +369,10 @@ fn saturating_clients(model: &ModelPlan) -> u32 {
     at_once.saturating_mul(2).clamp(1, model.setting.max_queue_size.saturating_add(at_once).max(1))
 }
 
-fn stream(
-    workload: &WorkloadFile,
-    target: Target,
-    clients: u32,
-    is_epoch: bool,
-    place: &str,
-    files: &mut Files<'_>,
-) -> Result<Stream, ScenarioError> {
-    let source = match workload.source(place, files)? {
-        Source::Saturated if !is_epoch => Source::ClosedLoop { clients, think: Duration::ZERO },
-        source @ (Source::Timestamps(_) | Source::ClosedLoop { .. }) if is_epoch => {
-            let expected = "another kind of workload at epoch level, which knows rates alone";
-            let found = if matches!(source, Source::Timestamps(_)) { "timestamps" } else { "closed-loop" };
-            return Err(wrong(files.name(), place, found, expected));
-        }
-        source => source,
-    };
-    Ok(Stream { target, source, rows: workload.rows, priority: workload.priority })
-}
-
-/// Energy of a row by `profile` with one saturated instance at `batch_size`.
-fn energy_per_row(profile: &Profile, batch_size: u32) -> Option<f64> {
-    let of_one = |row: &&wattle_core::operating_point::ProfileRow| {
-        row.point.batch_size == batch_size && row.point.instances == 1
-    };
-    let row = profile.rows.iter().find(of_one)?;
-    let by_power = || Some(PowerFigure::Mean.of(row)?.get() / row.throughput_rps?);
-    row.energy_joules_per_row.map(Joules::get).or_else(by_power)
-}
+/// Length of a control tick, where the scenario gives none.
+const DEFAULT_TICK_MS: f64 = 100.0;
+/// Length of an epoch, where the scenario gives none.
+const DEFAULT_EPOCH_SECONDS: f64 = 3600.0;
 
 type Devices = (Vec<DeviceFile>, Vec<Option<DeviceSpec>>);
 
@@ -440,8 +399,9 @@ fn read_devices(written: &[DeviceFile], files: &mut Files<'_>) -> Result<Devices
             specs.push(None);
             continue;
         };
+        let file = files.name().to_owned();
         let unfit = |cause: String| ScenarioError::Unfit {
-            file: files.name.to_owned(),
+            file: file.clone(),
             place: format!("devices.{}.spec", device.name),
             cause,
         };
@@ -496,16 +456,13 @@ fn played(
 
 /// Everything but devices, models, families, streams and signals.
 fn empty_plan(file: &ScenarioFile, name: &str) -> Result<Plan, ScenarioError> {
-    let seconds = |key: &str, seconds: f64| {
-        Duration::try_from_secs_f64(seconds)
-            .ok()
-            .filter(|duration| !duration.is_zero() && *duration < Duration::from_secs(10_000_000_000))
-            .ok_or_else(|| wrong(name, key, &seconds.to_string(), "more than 0, and less than 300 years"))
-    };
-    let span = seconds("span_seconds", file.span_seconds)?;
+    let span = seconds(name, "span_seconds", file.span_seconds)?;
     let step = match file.level {
-        Level::Request => seconds("tick_ms", file.tick_ms / 1e3)?.max(Duration::from_micros(1)),
-        Level::Epoch => seconds("epoch_seconds", file.epoch_seconds)?,
+        Level::Request => {
+            let tick_ms = file.tick_ms.unwrap_or(DEFAULT_TICK_MS);
+            seconds(name, "tick_ms", tick_ms / 1e3)?.max(Duration::from_micros(1))
+        }
+        Level::Epoch => seconds(name, "epoch_seconds", file.epoch_seconds.unwrap_or(DEFAULT_EPOCH_SECONDS))?,
     };
     Ok(Plan {
         span,
@@ -517,7 +474,7 @@ fn empty_plan(file: &ScenarioFile, name: &str) -> Result<Plan, ScenarioError> {
         power_cap: None,
         cap_horizon: Duration::ZERO,
         carbon_intensity: None,
-        points: file.points.clamp(1, 100_000),
+        points: file.points,
     })
 }
 

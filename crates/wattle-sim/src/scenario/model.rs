@@ -9,8 +9,10 @@ use wattle_core::knob::{ServingLimits, ServingSetting};
 use wattle_core::profile::Profile;
 use wattle_core::units::Watts;
 
-use super::load::{Files, ScenarioError, wrong};
-use super::traffic::{WorkloadFile, number};
+use super::check::{MOST_GRID_POINTS, number};
+use super::files::Files;
+use super::load::{ScenarioError, wrong};
+use super::traffic::WorkloadFile;
 use crate::plan::Spread;
 
 /// A model, as written.
@@ -34,7 +36,7 @@ pub struct ModelFile {
     /// With `network`: the MIG slice that it runs on, in sevenths of the device; the whole device by
     /// default.
     pub mig_slices: Option<u32>,
-    /// With `rows`: what the device draws with nothing to do.
+    /// What the device draws with nothing to do, where the profile does not tell it or is not to.
     pub idle_power_watts: Option<f64>,
     /// Only rows of this partition.
     pub partition: Option<String>,
@@ -92,12 +94,47 @@ impl ModelFile {
         format!("models.{}", self.name)
     }
 
+    /// Whether its batch times spread.
+    pub(super) fn is_spread(&self) -> bool {
+        self.spread != SpreadFile::Constant
+    }
+
+    /// How good its answers are, where the file tells.
+    pub(super) fn quality(&self, files: &Files<'_>) -> Result<Option<f64>, ScenarioError> {
+        match self.quality.filter(|quality| !(0.0..=1.0).contains(quality)) {
+            Some(quality) => {
+                let place = format!("{}.quality", self.place());
+                Err(wrong(files.name(), &place, &quality.to_string(), "a share in 0 to 1"))
+            }
+            None => Ok(self.quality),
+        }
+    }
+
+    /// Refuses a grid without a network, and one of too many points.
+    fn check_grid(&self, files: &Files<'_>) -> Result<(), ScenarioError> {
+        let Some(grid) = &self.grid else { return Ok(()) };
+        let place = format!("{}.grid", self.place());
+        if self.network.is_none() {
+            return Err(wrong(files.name(), &place, "grid without network", "network, which it is of"));
+        }
+        let lengths = [grid.batch_sizes.len(), grid.instances.len(), grid.clocks.len(), grid.units.len()];
+        let points = lengths.iter().fold(1, |points: u64, length| {
+            points.saturating_mul(u64::try_from(*length).unwrap_or(u64::MAX).max(1))
+        });
+        if points > MOST_GRID_POINTS {
+            let found = format!("{points} operating points");
+            return Err(wrong(files.name(), &place, &found, &format!("at most {MOST_GRID_POINTS}")));
+        }
+        Ok(())
+    }
+
     /// Its profile, from wherever it is. `spec` is the device's.
     pub(super) fn read_profile(
         &self,
         spec: Option<&DeviceSpec>,
         files: &mut Files<'_>,
     ) -> Result<Profile, ScenarioError> {
+        self.check_grid(files)?;
         let mut profile = match (&self.profile, &self.rows, &self.network) {
             (Some(file), None, None) => {
                 let path = files.record(file)?;
@@ -206,7 +243,8 @@ impl ModelFile {
         let profiled_cores = most(&|point| point.cores_per_instance.unwrap_or(1)).unwrap_or(1).max(1);
         ServingLimits {
             max_batch_size: self.max_batch_size.unwrap_or(profiled_batch),
-            max_instances: self.max_instances.unwrap_or(profiled_instances).max(self.instances.unwrap_or(1)),
+            // Where it is told, more instances at first are an error.
+            max_instances: self.max_instances.unwrap_or(profiled_instances.max(self.instances.unwrap_or(1))),
             max_cores_per_instance: profiled_cores.max(self.cores_per_instance.unwrap_or(1)),
         }
     }

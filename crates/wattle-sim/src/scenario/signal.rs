@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 
-use super::load::{Files, ScenarioError, wrong};
-use super::traffic::number;
+use super::check::{MOST_HORIZON_SECONDS, SHORTEST_REPEAT, number, number_to, without};
+use super::files::Files;
+use super::load::{ScenarioError, wrong};
 
 /// A signal, as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,32 +20,37 @@ pub struct SignalFile {
     /// Steps in the scenario itself: `[[seconds, value], …]`.
     pub steps: Option<Vec<(f64, f64)>>,
     /// Where in the trace's own time the run begins; 0 by default.
-    #[serde(default)]
-    pub start_seconds: f64,
+    pub start_seconds: Option<f64>,
     /// The trace runs so many times as fast; 1 by default.
-    #[serde(default = "one")]
-    pub speed: f64,
+    pub speed: Option<f64>,
     /// Every value times this; 1 by default.
     #[serde(default = "one")]
     pub scale: f64,
     /// What holds past the end: `unknown`, `hold` (the default) or `repeat`.
-    #[serde(default = "hold")]
-    pub after_end: AfterEnd,
+    pub after_end: Option<AfterEnd>,
     /// Of a power cap: how far ahead policies are shown its changes, as from a schedule or a perfect
     /// forecast; 0 (the default): not at all.
-    #[serde(default)]
-    pub horizon_seconds: f64,
+    pub horizon_seconds: Option<f64>,
 }
 
 fn one() -> f64 {
     1.0
 }
 
-fn hold() -> AfterEnd {
-    AfterEnd::Hold
-}
-
 impl SignalFile {
+    /// How far ahead policies are shown the changes of the signal.
+    pub(super) fn horizon(&self, place: &str, files: &Files<'_>) -> Result<Duration, ScenarioError> {
+        let place = format!("{place}.horizon_seconds");
+        let seconds = number_to(files, &place, self.horizon_seconds.unwrap_or(0.0), MOST_HORIZON_SECONDS)?;
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
+    /// Refuses a horizon: no policy is shown the changes of this signal.
+    pub(super) fn without_horizon(&self, place: &str, files: &Files<'_>) -> Result<(), ScenarioError> {
+        let keys = [("horizon_seconds", self.horizon_seconds.is_some())];
+        without(files.name(), place, &keys, "it under power_cap alone")
+    }
+
     /// The signal that it says, whose values a file calls `column`. `place` is for errors.
     pub(super) fn signal(
         &self,
@@ -52,6 +58,16 @@ impl SignalFile {
         column: &str,
         files: &mut Files<'_>,
     ) -> Result<Signal, ScenarioError> {
+        let after_end = self.after_end.unwrap_or(AfterEnd::Hold);
+        if self.constant.is_some() {
+            let keys = [
+                ("start_seconds", self.start_seconds.is_some()),
+                ("speed", self.speed.is_some()),
+                ("after_end", self.after_end.is_some()),
+                ("horizon_seconds", self.horizon_seconds.is_some()),
+            ];
+            without(files.name(), place, &keys, "it with trace or steps alone")?;
+        }
         let scale = number(files, &format!("{place}.scale"), self.scale)?;
         let signal = match (self.constant, &self.trace, &self.steps) {
             (Some(constant), None, None) => {
@@ -60,7 +76,7 @@ impl SignalFile {
             (None, Some(file), None) => {
                 let path = files.record(file)?;
                 let text = files.text(&path)?;
-                Signal::Trace(Trace::parse(&text, &path.display().to_string(), column, self.after_end)?)
+                Signal::Trace(Trace::parse(&text, &path.display().to_string(), column, after_end)?)
             }
             (None, None, Some(steps)) => {
                 let points = steps.iter().map(|(seconds, value)| {
@@ -75,7 +91,7 @@ impl SignalFile {
                     Ok((offset, *value))
                 });
                 let points = points.collect::<Result<Vec<_>, ScenarioError>>()?;
-                let trace = Trace::new(points, self.after_end);
+                let trace = Trace::new(points, after_end);
                 Signal::Trace(trace.map_err(|error| {
                     wrong(files.name(), &format!("{place}.steps"), &error.to_string(), "ascending seconds")
                 })?)
@@ -85,11 +101,23 @@ impl SignalFile {
                 return Err(wrong(files.name(), place, "none or several", expected));
             }
         };
-        let start = number(files, &format!("{place}.start_seconds"), self.start_seconds)?;
+        let start = number(files, &format!("{place}.start_seconds"), self.start_seconds.unwrap_or(0.0))?;
         let signal = signal.starting_at(Duration::from_secs_f64(start.min(1e12)));
-        let signal = signal.sped_up(self.speed).ok_or_else(|| {
-            wrong(files.name(), &format!("{place}.speed"), &self.speed.to_string(), "a number over 0")
+        let speed = self.speed.unwrap_or(1.0);
+        let signal = signal.sped_up(speed).ok_or_else(|| {
+            wrong(files.name(), &format!("{place}.speed"), &speed.to_string(), "a number over 0")
         })?;
+        if let (Signal::Trace(trace), AfterEnd::Repeat) = (&signal, after_end) {
+            let first = trace.points().first().map_or(Duration::ZERO, |(offset, _)| *offset);
+            // A trace of one value never ends.
+            if let Some(length) = trace.end().map(|end| end.saturating_sub(first))
+                && length < SHORTEST_REPEAT
+            {
+                let found = format!("a repeated trace of {} seconds", length.as_secs_f64());
+                let expected = format!("at least {}", SHORTEST_REPEAT.as_secs_f64());
+                return Err(wrong(files.name(), place, &found, &expected));
+            }
+        }
         Ok(if scale == 1.0 { signal } else { signal.map(|value| value * scale) })
     }
 }

@@ -5,8 +5,14 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::load::{Files, ScenarioError, wrong};
-use crate::workload::{RateTrace, Source, TimestampFile, TraceFormat, read_rates};
+use super::check::{MOST_CLIENTS, MOST_RPS, number, number_to, without};
+use super::files::Files;
+use super::load::{ScenarioError, wrong};
+use crate::workload::{Source, TimestampFile, TraceFormat, read_rates};
+
+const OF_RATES: &str = "trace and a format of rates, not timestamps,";
+/// A repeated trace has more requests than this, each time.
+const LEAST_REQUESTS: f64 = 1e-9;
 
 /// A workload, as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,22 +32,21 @@ pub struct WorkloadFile {
     pub format: Option<TraceFormat>,
     /// `trace` of SWIM: length of the bins its jobs are counted in, of its own time; 60 by default.
     pub bin_seconds: Option<f64>,
-    /// `trace`: where in the file's own time the run begins.
+    /// `trace` of rates: where in the file's own time, before it is stretched, the run begins. With `repeat`
+    /// what is before comes after the end.
     pub start_seconds: Option<f64>,
-    /// `trace`: the whole file is stretched or squeezed to this length.
+    /// `trace` of rates: the whole file is stretched or squeezed to this length.
     pub lasts_seconds: Option<f64>,
-    /// `trace` of rates: its highest rate becomes this.
+    /// `trace` of rates: the highest rate of the whole file becomes this.
     pub peak_rps: Option<f64>,
-    /// `trace` of rates: its mean rate becomes this.
+    /// `trace` of rates: the mean rate of the whole file becomes this.
     pub mean_rps: Option<f64>,
-    /// `trace` of rates: every rate times this.
+    /// `trace`: every rate times this.
     pub scale: Option<f64>,
     /// `trace` of rates: whether it begins again after its end.
-    #[serde(default)]
-    pub repeat: bool,
+    pub repeat: Option<bool>,
     /// `trace` of rates: even distances within each stretch, in place of independent requests.
-    #[serde(default)]
-    pub even: bool,
+    pub even: Option<bool>,
     /// Rows of each request; 1 by default.
     #[serde(default = "one")]
     pub rows: u32,
@@ -73,29 +78,69 @@ fn one() -> u32 {
 impl WorkloadFile {
     /// The source of requests that it says. `place` is for errors.
     pub(super) fn source(&self, place: &str, files: &mut Files<'_>) -> Result<Source, ScenarioError> {
-        if self.rows == 0 {
-            return Err(wrong(files.name(), place, "rows = 0", "at least 1"));
-        }
         let key = |key: &str| format!("{place}.{key}");
+        self.check_keys(place, files)?;
+        if self.rows == 0 {
+            return Err(wrong(files.name(), &key("rows"), "0", "at least 1"));
+        }
         let rate = || {
             let rate = self
                 .rate_rps
                 .ok_or_else(|| wrong(files.name(), &key("rate_rps"), "nothing", "requests per second"))?;
-            number(files, &key("rate_rps"), rate)
+            number_to(files, &key("rate_rps"), rate, MOST_RPS)
         };
         Ok(match self.kind {
             Kind::Saturated => Source::Saturated,
             Kind::Poisson => Source::Poisson { rate_rps: rate()? },
             Kind::Constant => Source::Constant { rate_rps: rate()? },
             Kind::ClosedLoop => {
-                let clients = self.clients.filter(|clients| *clients > 0);
-                let clients = clients
-                    .ok_or_else(|| wrong(files.name(), &key("clients"), "none", "at least 1 client"))?;
+                let clients = self.clients.unwrap_or(0);
+                if !(1..=MOST_CLIENTS).contains(&clients) {
+                    let found = self.clients.map_or("nothing".to_owned(), |clients| clients.to_string());
+                    return Err(wrong(
+                        files.name(),
+                        &key("clients"),
+                        &found,
+                        &format!("1 to {MOST_CLIENTS}"),
+                    ));
+                }
                 let think = number(files, &key("think_ms"), self.think_ms.unwrap_or(0.0))?;
                 Source::ClosedLoop { clients, think: Duration::from_secs_f64((think / 1e3).min(1e9)) }
             }
             Kind::Trace => self.trace(place, files)?,
         })
+    }
+
+    /// Refuses keys of another kind of workload or trace, which would be of no effect.
+    fn check_keys(&self, place: &str, files: &Files<'_>) -> Result<(), ScenarioError> {
+        use Kind::{ClosedLoop, Constant, Poisson, Trace};
+        let of_rates = self.format != Some(TraceFormat::Timestamps);
+        for (key, is_given, kinds, of_format, where_to) in [
+            ("rate_rps", self.rate_rps.is_some(), &[Poisson, Constant][..], true, "poisson or constant"),
+            ("clients", self.clients.is_some(), &[ClosedLoop], true, "closed-loop"),
+            ("think_ms", self.think_ms.is_some(), &[ClosedLoop], true, "closed-loop"),
+            ("file", self.file.is_some(), &[Trace], true, "trace"),
+            ("format", self.format.is_some(), &[Trace], true, "trace"),
+            (
+                "bin_seconds",
+                self.bin_seconds.is_some(),
+                &[Trace],
+                self.format == Some(TraceFormat::Swim),
+                "trace and the format swim",
+            ),
+            ("scale", self.scale.is_some(), &[Trace], true, "trace"),
+            ("start_seconds", self.start_seconds.is_some(), &[Trace], of_rates, OF_RATES),
+            ("lasts_seconds", self.lasts_seconds.is_some(), &[Trace], of_rates, OF_RATES),
+            ("peak_rps", self.peak_rps.is_some(), &[Trace], of_rates, OF_RATES),
+            ("mean_rps", self.mean_rps.is_some(), &[Trace], of_rates, OF_RATES),
+            ("repeat", self.repeat.is_some(), &[Trace], of_rates, OF_RATES),
+            ("even", self.even.is_some(), &[Trace], of_rates, OF_RATES),
+        ] {
+            let is_fit = kinds.contains(&self.kind) && of_format;
+            let expected = format!("it with the kind {where_to} alone");
+            without(files.name(), place, &[(key, is_given && !is_fit)], &expected)?;
+        }
+        Ok(())
     }
 
     fn trace(&self, place: &str, files: &mut Files<'_>) -> Result<Source, ScenarioError> {
@@ -113,20 +158,20 @@ impl WorkloadFile {
             return Err(wrong(files.name(), &key("bin_seconds"), "0", "more than 0"));
         }
         let mut trace = read_rates(&path, format, bin)?;
-        trace.repeat = self.repeat;
-        if let Some(start) = self.start_seconds {
-            trace = without_start(trace, number(files, &key("start_seconds"), start)?);
-        }
-        if let Some(lasts) = self.lasts_seconds {
-            trace = trace.lasting(number(files, &key("lasts_seconds"), lasts)?);
-        }
-        if !trace.has_arrivals() || !trace.seconds().is_finite() {
+        trace.repeat = self.repeat.unwrap_or(false);
+        let own_seconds = trace.seconds();
+        if !trace.has_arrivals() || !own_seconds.is_finite() {
             return Err(wrong(files.name(), place, "a trace without a request", "at least one"));
         }
+        // The whole file is scaled; only then its start is cut.
         let factor = match (self.peak_rps, self.mean_rps, self.scale) {
             (None, None, None) => 1.0,
-            (Some(peak), None, None) => number(files, &key("peak_rps"), peak)? / trace.peak_rps(),
-            (None, Some(mean), None) => number(files, &key("mean_rps"), mean)? / trace.mean_rps(),
+            (Some(peak), None, None) => {
+                number_to(files, &key("peak_rps"), peak, MOST_RPS)? / trace.peak_rps()
+            }
+            (None, Some(mean), None) => {
+                number_to(files, &key("mean_rps"), mean, MOST_RPS)? / trace.mean_rps()
+            }
             (None, None, Some(scale)) => number(files, &key("scale"), scale)?,
             _ => {
                 return Err(wrong(
@@ -137,23 +182,37 @@ impl WorkloadFile {
                 ));
             }
         };
-        Ok(Source::Rates { trace: trace.times(factor), poisson: !self.even })
+        trace = trace.times(factor);
+        let peak = trace.peak_rps();
+        if !(0.0..=MOST_RPS).contains(&peak) {
+            let found = format!("a highest rate of {peak} requests a second");
+            return Err(wrong(files.name(), place, &found, &format!("at most {MOST_RPS}")));
+        }
+        if let Some(start) = self.start_seconds {
+            let start = number(files, &key("start_seconds"), start)?;
+            if start >= own_seconds {
+                let expected = format!("less than {own_seconds}, the length of the file");
+                return Err(wrong(files.name(), &key("start_seconds"), &start.to_string(), &expected));
+            }
+            trace = trace.starting_at(start);
+        }
+        if let Some(lasts) = self.lasts_seconds {
+            let lasts = number(files, &key("lasts_seconds"), lasts)?;
+            if lasts <= 0.0 {
+                return Err(wrong(files.name(), &key("lasts_seconds"), "0", "more than 0"));
+            }
+            trace = trace.stretched(lasts / own_seconds);
+        }
+        let requests = trace.seconds() * trace.mean_rps();
+        if trace.repeat && factor > 0.0 && requests <= LEAST_REQUESTS {
+            let found = format!("a repeated trace of {requests} requests");
+            return Err(wrong(files.name(), place, &found, &format!("more than {LEAST_REQUESTS}")));
+        }
+        Ok(Source::Rates { trace, poisson: !self.even.unwrap_or(false) })
     }
 
     fn timestamps(&self, place: &str, files: &Files<'_>, path: &Path) -> Result<Source, ScenarioError> {
-        for (key, given) in [
-            ("peak_rps", self.peak_rps.is_some()),
-            ("mean_rps", self.mean_rps.is_some()),
-            ("start_seconds", self.start_seconds.is_some()),
-            ("lasts_seconds", self.lasts_seconds.is_some()),
-        ] {
-            if given {
-                let place = format!("{place}.{key}");
-                let expected =
-                    "scale alone: timestamps are read as they are needed, so the load is scaled by time";
-                return Err(wrong(files.name(), &place, "a scaling of rates", expected));
-            }
-        }
+        // The load is scaled by time: the file is read as it is needed.
         let scale = number(files, &format!("{place}.scale"), self.scale.unwrap_or(1.0))?;
         if scale <= 0.0 {
             return Err(wrong(files.name(), &format!("{place}.scale"), "0", "more than 0"));
@@ -164,25 +223,4 @@ impl WorkloadFile {
         while open.next_arrival()?.is_some() {}
         Ok(Source::Timestamps(file))
     }
-}
-
-/// The trace from `seconds` of its own time on.
-fn without_start(mut trace: RateTrace, seconds: f64) -> RateTrace {
-    let mut left = seconds;
-    while let Some(first) = trace.segments.first_mut() {
-        if first.seconds > left {
-            first.seconds -= left;
-            break;
-        }
-        left -= first.seconds;
-        trace.segments.remove(0);
-    }
-    trace
-}
-
-pub(super) fn number(files: &Files<'_>, place: &str, value: f64) -> Result<f64, ScenarioError> {
-    if value.is_finite() && (0.0..=1e15).contains(&value) {
-        return Ok(value);
-    }
-    Err(wrong(files.name(), place, &value.to_string(), "a number of at least 0"))
 }

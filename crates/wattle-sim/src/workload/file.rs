@@ -26,6 +26,9 @@ pub enum TraceFormat {
     RateCsv,
 }
 
+/// The most bins that jobs are counted in.
+const MOST_BINS: usize = 10_000_000;
+
 /// Arrival times in a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TimestampFile {
@@ -137,6 +140,11 @@ fn swim(
             ));
         };
         let bin = (submit / bin_seconds) as usize;
+        if bin >= MOST_BINS {
+            let expected =
+                format!("at most {MOST_BINS} bins of {bin_seconds} seconds; make bin_seconds longer");
+            return Err(wrong(path, number, format!("a submit time of {submit} seconds"), &expected));
+        }
         if counts.len() <= bin {
             counts.resize(bin + 1, 0);
         }
@@ -318,10 +326,33 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_that_starts_later_loses_its_start_or_has_it_at_its_end() {
+        let trace = read("[1, 2, 3]", TraceFormat::CountsPerSecond).unwrap();
+        let of = |trace: RateTrace| -> Vec<(f64, f64)> {
+            trace.segments.iter().map(|segment| (segment.seconds, segment.rate_rps)).collect()
+        };
+        assert_eq!(of(trace.clone().starting_at(1.25)), [(0.75, 2.0), (1.0, 3.0)]);
+        assert_eq!(of(trace.clone().starting_at(2.0)), [(1.0, 3.0)]);
+        assert_eq!(of(trace.clone().starting_at(9.0)), []);
+        let repeated = RateTrace { repeat: true, ..trace };
+        assert_eq!(
+            of(repeated.clone().starting_at(1.25)),
+            [(0.75, 2.0), (1.0, 3.0), (1.0, 1.0), (0.25, 2.0)]
+        );
+        assert_eq!(of(repeated.starting_at(2.0)), [(1.0, 3.0), (1.0, 1.0), (1.0, 2.0)]);
+    }
+
+    #[test]
+    fn jobs_that_need_more_bins_than_fit_are_refused() {
+        let found = read("j0\t1\nj1\t900000000\n", TraceFormat::Swim).unwrap_err();
+        assert!(found.starts_with("FILE, line 2: found a submit time of 900000000 seconds"), "{found}");
+    }
+
+    #[test]
     fn a_trace_is_scaled_in_rate_and_in_time() {
         let trace = read("[1, 3]", TraceFormat::CountsPerSecond).unwrap();
         assert_eq!((trace.peak_rps(), trace.mean_rps()), (3.0, 2.0));
-        let trace = trace.times(2.0).lasting(900.0);
+        let trace = trace.times(2.0).stretched(450.0);
         assert_eq!((trace.peak_rps(), trace.seconds()), (6.0, 900.0));
     }
 }

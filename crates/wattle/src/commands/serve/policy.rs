@@ -5,13 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use wattle_core::device_spec::{self, DeviceSpec};
-use wattle_core::family::Variant;
+use wattle_core::family::{Variant, energy_per_row};
 use wattle_core::gating::{self, Gating};
 use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::policies::{self, PolicyConfig, free_knobs, gating_of};
 use wattle_core::policy::Policy;
 use wattle_core::profile::Profile;
-use wattle_core::units::{Joules, Megahertz};
+use wattle_core::units::Joules;
 use wattle_server::model_repository::family::{VariantToml, read_families};
 use wattle_server::model_repository::model_toml::latency_objectives;
 
@@ -101,21 +101,4 @@ fn families(
         families.insert(name, variants.context(ConfigError)?);
     }
     Ok(families)
-}
-
-/// Energy of a row by `profile`: of one saturated instance at the largest profiled batch, with the
-/// device's knobs fully open.
-fn energy_per_row(profile: &Profile) -> Option<Joules> {
-    let of_one = profile.rows.iter().filter(|row| {
-        row.point.instances == 1 && row.point.duty_cycle.is_none_or(|duty_cycle| duty_cycle == 1.0)
-    });
-    let row = of_one.max_by(|a, b| {
-        let clock = |clock: Option<Megahertz>| clock.map_or(f64::INFINITY, Megahertz::get);
-        let (a, b) = (&a.point, &b.point);
-        (a.batch_size.cmp(&b.batch_size))
-            .then(clock(a.core_clock_mhz).total_cmp(&clock(b.core_clock_mhz)))
-            .then(a.compute_units.cmp(&b.compute_units))
-    })?;
-    let by_power = || Some(Joules::new(row.power_watts_mean?.get() / row.throughput_rps?));
-    row.energy_joules_per_row.or_else(by_power)
 }
