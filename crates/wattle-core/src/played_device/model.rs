@@ -22,7 +22,9 @@ pub enum UnplayableProfile {
         model: ModelName,
     },
     /// A row tells neither latency nor throughput, or neither makes a time.
-    #[error("the profile of {model} tells no time at {point}: give latency_ms_mean or throughput_rps")]
+    #[error(
+        "the profile of {model} tells no time at {point}: give latency_ms_mean or throughput_rps, over 0"
+    )]
     NoTime {
         /// Which model.
         model: ModelName,
@@ -38,7 +40,7 @@ pub enum UnplayableProfile {
         point: String,
     },
     /// No profile tells what the device draws with nothing to do.
-    #[error("none of the profiles tells idle_power_watts in its head")]
+    #[error("none of the profiles tells idle_power_watts in its head; give it there or in the scenario")]
     NoIdlePower,
     /// Rows are of several partitions or variants, and a device is one.
     #[error("the profile of {model} has rows of several values of {column}: keep those of one")]
@@ -300,7 +302,8 @@ fn complete(row: &ProfileRow, model: &ModelName) -> Result<ProfileRow, Unplayabl
     row.latency_ms_mean = row.latency_ms_mean.or(by_throughput);
     row.power_watts_mean = PowerFigure::Mean.of(&row);
     let point = || format!("batch_size = {}, instances = {}", row.point.batch_size, row.point.instances);
-    if rows_in_flight == 0.0 || row.latency_ms_mean.and_then(milliseconds).is_none() {
+    let time = row.latency_ms_mean.and_then(milliseconds).filter(|time| !time.is_zero());
+    if rows_in_flight == 0.0 || time.is_none() {
         return Err(UnplayableProfile::NoTime { model: model.clone(), point: point() });
     }
     if !row.power_watts_mean.is_some_and(|power| power.get().is_finite()) {

@@ -53,9 +53,9 @@ impl LoadTrace {
         if rates.segments.len() > 1 {
             rates.segments.pop();
         }
-        let peak = rates.peak_rps();
+        let (peak, seconds) = (rates.peak_rps(), rates.seconds());
         Ok(Self {
-            rates: rates.times(1.0 / peak).lasting(SPAN_SECONDS),
+            rates: rates.times(1.0 / peak).stretched(SPAN_SECONDS / seconds),
             basis: Basis::Measured,
             source: format!("SWIM's FB-2009 day in bins of {BIN_SECONDS} s, squeezed to 15 minutes"),
         })

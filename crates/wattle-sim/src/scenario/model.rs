@@ -6,6 +6,7 @@ use serde::Deserialize;
 use wattle_core::analytic;
 use wattle_core::device_spec::DeviceSpec;
 use wattle_core::knob::{ServingLimits, ServingSetting};
+use wattle_core::operating_point::OperatingPoint;
 use wattle_core::profile::Profile;
 use wattle_core::units::Watts;
 
@@ -169,16 +170,28 @@ impl ModelFile {
                 "partition, to keep its rows",
             ));
         }
-        for (column, wanted) in [("partition", &self.partition), ("variant", &self.variant)] {
+        type Column = fn(&mut OperatingPoint) -> &mut Option<String>;
+        let columns: [(&str, &Option<String>, Column); 2] = [
+            ("partition", &self.partition, |point| &mut point.partition),
+            ("variant", &self.variant, |point| &mut point.variant),
+        ];
+        for (key, wanted, column) in columns {
             let Some(wanted) = wanted else { continue };
-            profile.rows.retain(|row| {
-                let of_row = if column == "partition" { &row.point.partition } else { &row.point.variant };
-                of_row.as_ref() == Some(wanted)
-            });
+            let mut there: Vec<String> =
+                profile.rows.iter_mut().filter_map(|row| column(&mut row.point).clone()).collect();
+            there.sort();
+            there.dedup();
+            profile.rows.retain_mut(|row| column(&mut row.point).as_ref() == Some(wanted));
+            if profile.rows.is_empty() {
+                let place = format!("{}.{key}", self.place());
+                let expected = format!("one that the profile has: {}", there.join(", "));
+                return Err(wrong(files.name(), &place, &format!("{wanted:?}"), &expected));
+            }
+            // The model runs there for good: to its policies the rows are of no other place.
+            profile.rows.iter_mut().for_each(|row| *column(&mut row.point) = None);
         }
         if profile.rows.is_empty() {
-            let expected = "at least one row of that partition and variant in the profile";
-            return Err(wrong(files.name(), &self.place(), "no row", expected));
+            return Err(wrong(files.name(), &self.place(), "a profile without a row", "at least one"));
         }
         if let Some(idle) = self.idle_power_watts {
             let idle = number(files, &format!("{}.idle_power_watts", self.place()), idle)?;
@@ -237,7 +250,7 @@ impl ModelFile {
     /// How far its knobs turn.
     pub(super) fn limits(&self, profile: &Profile) -> ServingLimits {
         let points = || profile.rows.iter().map(|row| &row.point);
-        let most = |of: &dyn Fn(&wattle_core::operating_point::OperatingPoint) -> u32| points().map(of).max();
+        let most = |of: &dyn Fn(&OperatingPoint) -> u32| points().map(of).max();
         let profiled_batch = most(&|point| point.batch_size).unwrap_or(1).max(1);
         let profiled_instances = most(&|point| point.instances).unwrap_or(1).max(1);
         let profiled_cores = most(&|point| point.cores_per_instance.unwrap_or(1)).unwrap_or(1).max(1);

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use wattle_core::nearest::nearest;
-use wattle_core::provenance::Provenance;
 use wattle_reproduce::{NAMES, Options, Reproduction, Row, run as run_one};
 use wattle_sim::report::{Block, Cell, Page, Plot, Table as PageTable};
 use wattle_sim::run_folder;
@@ -158,13 +157,17 @@ fn page(all: &[Reproduction]) -> Page {
     )];
     for done in all {
         blocks.push(Block::Heading(format!("{}: {}", done.name, done.title)));
+        let mut notes: Vec<String> = Vec::new();
+        let rows = done.rows.iter().map(|row| cells(row, &mut notes)).collect();
         blocks.push(Block::Table(PageTable {
-            caption: "Published and ours".into(),
-            headers: ["figure", "published", "ours", "unit", "ours rests on", "why they differ"]
+            caption: "Published and ours; the numbers are those of the notes below".into(),
+            headers: ["figure", "published", "ours", "unit", "basis", "rests on", "why they differ"]
                 .map(Into::into)
                 .to_vec(),
-            rows: done.rows.iter().map(cells).collect(),
+            rows,
         }));
+        let numbered = notes.iter().enumerate().map(|(at, note)| Block::Note(format!("[{}] {note}", at + 1)));
+        blocks.extend(numbered);
         blocks.extend(done.notes.iter().cloned().map(Block::Note));
         let plot = |(caption, svg): &(String, String)| Plot {
             svg: svg.clone(),
@@ -178,14 +181,29 @@ fn page(all: &[Reproduction]) -> Page {
     Page { title: "The five papers, reproduced".into(), blocks }
 }
 
-fn cells(row: &Row) -> Vec<Cell> {
-    let number = |value: Option<f64>| Cell::number(value.map(|value| figure(Some(value))));
+/// The cells of a row; texts that many rows share become notes with a number.
+fn cells(row: &Row, notes: &mut Vec<String>) -> Vec<Cell> {
+    let number = |value: Option<f64>| match value {
+        Some(value) => Cell::Number(figure(Some(value))),
+        None => Cell::Text("-".into()),
+    };
+    let mut note = |text: &str| {
+        if text.is_empty() {
+            return Cell::Text(String::new());
+        }
+        let at = notes.iter().position(|known| known == text).unwrap_or_else(|| {
+            notes.push(text.to_owned());
+            notes.len() - 1
+        });
+        Cell::Text(format!("[{}]", at + 1))
+    };
     vec![
         Cell::Text(row.figure.clone()),
         number(row.published),
         number(row.ours),
         Cell::Text(row.unit.clone()),
-        Cell::Provenance(Provenance::new(row.basis, row.rests_on.clone())),
-        Cell::Text(row.why.clone()),
+        Cell::Text(row.basis.to_string()),
+        note(&row.rests_on),
+        note(&row.why),
     ]
 }
