@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 const SCENARIO: &str = r#"
-name = "../two words"
+name = "two words"
 span_seconds = 1
 [[models]]
 name = "m"

@@ -175,14 +175,14 @@ fn refuses_profiles_that_leave_it_open_what_happens() {
     let no_time = PLAIN.replace("1,2,11,", "1,2,,");
     fails(
         &[("m", &no_time)],
-        "the profile of m tells no time at batch_size = 1, instances = 2: give latency_ms_mean or throughput_rps",
+        "the profile of m tells no time at batch_size = 1, instances = 2: give latency_ms_mean or throughput_rps, over 0",
     );
     let no_power = PLAIN.replace("1,2,11,70", "1,2,11,");
     fails(
         &[("m", &no_power)],
         "the profile of m tells no power at batch_size = 1, instances = 2: give power_watts_mean",
     );
-    fails(&[], "none of the profiles tells idle_power_watts in its head");
+    fails(&[], "none of the profiles tells idle_power_watts in its head; give it there or in the scenario");
     let untold = KNOBS.replace("1,1,800,30,", "1,1,,30,");
     fails(
         &[("k", &untold)],

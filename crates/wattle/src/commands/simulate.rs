@@ -204,8 +204,8 @@ mod tests {
 
     #[test]
     fn figures_have_four_digits_that_count() {
-        let all = [0.0, 0.012345, 1.23456, 98.765, 4321.9, 1_234_567.0].map(|value| figure(Some(value)));
-        assert_eq!(all, ["0", "0.01234", "1.235", "98.77", "4322", "1234567"]);
+        let all = [0.0, 0.012346, 1.23456, 98.765, 4321.9, 1_234_567.0].map(|value| figure(Some(value)));
+        assert_eq!(all, ["0", "0.01235", "1.235", "98.77", "4322", "1234567"]);
         assert_eq!(figure(None), "-");
     }
 }
