@@ -46,8 +46,9 @@ fn family(level: &str, workload: &str, rest: &str) -> String {
              instances = 1, latency_ms_mean = {ms}, power_watts_mean = 100 }}]\n"
         )
     };
+    let epoch = if level == "epoch" { "epoch_seconds = 5\n" } else { "" };
     format!(
-        "level = \"{level}\"\nspan_seconds = 20\nepoch_seconds = 5\n{}{}[[families]]\nname = \"f\"\n\
+        "level = \"{level}\"\nspan_seconds = 20\n{epoch}{}{}[[families]]\nname = \"f\"\n\
          variants = [{{ model = \"large\", energy_joules_per_row = 1 }}, \
          {{ model = \"small\", energy_joules_per_row = 0.5 }}]\nworkload = {{ {workload} }}\n{rest}",
         model("large", 10, 0.8),
