@@ -26,7 +26,7 @@ use crate::knob::{KnobRange, ServingChange};
 use crate::observation::{ModelObservation, Observation};
 use crate::operating_point::OperatingPoint;
 use crate::policy::{Decision, Policy, Reason};
-use crate::profile::{PowerFigure, Profile};
+use crate::profile::{PowerFigure, Profile, idle_power_of};
 use crate::units::Watts;
 use correction::{Correction, Evidence};
 use model_state::{Bounds, ModelState};
@@ -93,7 +93,7 @@ pub struct BestUnderCap {
     approach: Approach,
     dwell: Duration,
     forget_half: Duration,
-    /// Idle power of the device: the highest that a profile gives, zero when none does. Zero is the
+    /// Idle power of the device, as [`idle_power_of`] tells it; zero when no profile does. Zero is the
     /// safe side: each model then has to fit its share with the whole power of its rows.
     idle: Watts,
     models: BTreeMap<ModelName, ModelState>,
@@ -114,16 +114,17 @@ impl BestUnderCap {
         profiles: &BTreeMap<ModelName, Profile>,
     ) -> Self {
         let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let idle = idle_power_of(profiles.values()).unwrap_or(Watts::ZERO);
         let models = profiles.iter().map(|(name, profile)| {
-            let candidates = Candidates::of(profile, options.power_figure, |point| approach.allows(point));
+            let candidates =
+                Candidates::above(idle, profile, options.power_figure, |point| approach.allows(point));
             (name.clone(), ModelState::new(candidates))
         });
-        let idle_powers = profiles.values().filter_map(|profile| profile.head.idle_power_watts);
         Self {
             approach,
             dwell: seconds(options.dwell_seconds),
             forget_half: seconds(options.forget_half_seconds),
-            idle: idle_powers.fold(Watts::ZERO, Watts::max),
+            idle,
             models: models.collect(),
             window: PowerWindow::default(),
             correction: Correction::default(),

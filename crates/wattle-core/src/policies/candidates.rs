@@ -112,15 +112,6 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// As [`above`](Self::above), above the idle power that `profile` itself tells.
-    pub(super) fn of(
-        profile: &Profile,
-        figure: PowerFigure,
-        allowed: impl Fn(&OperatingPoint) -> bool,
-    ) -> Self {
-        Self::above(profile.head.idle_power_watts.unwrap_or(Watts::ZERO), profile, figure, allowed)
-    }
-
     /// The rows of `profile` that are `allowed` and have throughput and power, on a device that draws
     /// `idle` with nothing to do.
     pub(super) fn above(
