@@ -15,7 +15,7 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Joules, Watts};
 
 use crate::decisions::{DecisionTold, LastTold, tell};
-use crate::knobs::{Knobs, observation, power_provenance, provenance};
+use crate::knobs::{Knobs, observation, power_provenance, provenance, show_caps_ahead};
 use crate::plan::{Plan, Target};
 use crate::recorder::Recorder;
 use crate::request_level::Outcome;
@@ -170,11 +170,7 @@ impl<'a> Epochs<'a> {
             seen.now = now;
             seen.power_cap = cap;
             seen.carbon_intensity = carbon;
-            seen.power_cap_ahead.clear();
-            if let Some(signal) = self.plan.power_cap.as_ref().filter(|_| !self.plan.cap_horizon.is_zero()) {
-                let ahead = signal.changes_ahead(now, self.plan.cap_horizon);
-                seen.power_cap_ahead.extend(ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))));
-            }
+            show_caps_ahead(self.plan, now, &mut seen);
             for (observed, failed) in seen.devices.iter_mut().zip(&self.knobs.settings_failed) {
                 observed.settings_failed = *failed;
             }

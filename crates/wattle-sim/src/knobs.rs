@@ -9,7 +9,7 @@ use wattle_core::played_device::PlayedDevice;
 use wattle_core::policy::Decision;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::time::Timestamp;
-use wattle_core::units::Megahertz;
+use wattle_core::units::{Megahertz, Watts};
 
 use crate::plan::{DevicePlan, FamilyPlan, ModelPlan, Plan};
 use crate::recorder::Standing;
@@ -155,5 +155,14 @@ pub(crate) fn observation(plan: &Plan) -> Observation {
         devices: plan.devices.iter().map(device).collect(),
         models: plan.models.iter().map(model).collect(),
         families: plan.families.iter().map(family).collect(),
+    }
+}
+
+/// Shows the caps to come, as far ahead as the plan says.
+pub(crate) fn show_caps_ahead(plan: &Plan, now: Timestamp, seen: &mut Observation) {
+    seen.power_cap_ahead.clear();
+    if let Some(signal) = plan.power_cap.as_ref().filter(|_| !plan.cap_horizon.is_zero()) {
+        let ahead = signal.changes_ahead(now, plan.cap_horizon);
+        seen.power_cap_ahead.extend(ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))));
     }
 }

@@ -19,7 +19,7 @@ use super::model_state::{Counts, LATENCY_UNIT_NANOS, ModelState, latency_histogr
 use super::node::{Node, nanos};
 use crate::arrivals::rng;
 use crate::decisions::{DecisionTold, LastTold, tell};
-use crate::knobs::{observation, power_provenance, provenance};
+use crate::knobs::{observation, power_provenance, provenance, show_caps_ahead};
 use crate::plan::Plan;
 use crate::recorder::Recorder;
 use crate::summary::{Checks, ModelSummary, Summary};
@@ -230,11 +230,7 @@ impl<'a> Control<'a> {
         seen.now = now;
         seen.power_cap = self.cap;
         seen.carbon_intensity = self.carbon;
-        seen.power_cap_ahead.clear();
-        if let Some(signal) = self.plan.power_cap.as_ref().filter(|_| !self.plan.cap_horizon.is_zero()) {
-            let ahead = signal.changes_ahead(now, self.plan.cap_horizon);
-            seen.power_cap_ahead.extend(ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))));
-        }
+        show_caps_ahead(self.plan, now, seen);
         for (observed, failed) in seen.devices.iter_mut().zip(&node.knobs.settings_failed) {
             observed.settings_failed = *failed;
         }

@@ -1,13 +1,12 @@
 //! `wattle simulate`: replays a scenario under its policies and seeds.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Args;
 use wattle_sim::experiment::{Experiment, ExperimentError, Overrides};
 use wattle_sim::run_folder::{self, Written};
-use wattle_sim::scenario::Loaded;
+use wattle_sim::scenario::{Loaded, check_span};
 
 use crate::exit::ConfigError;
 use crate::output::say;
@@ -56,21 +55,10 @@ pub(crate) struct SimulateArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: SimulateArgs) -> Result<()> {
-    let span = args.span_seconds.map(|seconds| {
-        // As for span_seconds in the file: a run counts nanoseconds.
-        let span = Duration::try_from_secs_f64(seconds).ok();
-        let span = span.filter(|span| !span.is_zero() && *span < Duration::from_secs(10_000_000_000));
-        let expected = "more than 0, and less than 300 years";
-        span.ok_or_else(|| anyhow!("--span-seconds: found {seconds}, expected {expected}"))
-            .context(ConfigError)
-    });
+    let span =
+        args.span_seconds.map(check_span).transpose().context("--span-seconds").context(ConfigError)?;
     let loaded = Loaded::read(&args.scenario).context(ConfigError)?;
-    let overrides = Overrides {
-        policies: args.policies,
-        seeds: args.seeds,
-        span: span.transpose()?,
-        no_oracle: args.no_oracle,
-    };
+    let overrides = Overrides { policies: args.policies, seeds: args.seeds, span, no_oracle: args.no_oracle };
     let experiment = Experiment::new(loaded, &overrides).context(ConfigError)?;
     let scenario = &experiment.loaded;
     let own_place = || PathBuf::from("runs").join(run_folder::safe_name(&scenario.name));
