@@ -26,6 +26,8 @@ const ROWS: [(u32, f64, f64); 5] =
     [(1, 20.0, 60.0), (2, 25.0, 80.0), (4, 30.0, 110.0), (8, 40.0, 150.0), (16, 50.0, 200.0)];
 /// A sender that is woken within this in p99, a tenth of the shortest batch, is woken in time.
 const IN_TIME_MS: f64 = 2.0;
+/// Later than that, a long p99 says nothing; between the two it may be half as long again.
+const MUCH_TOO_LATE_MS: f64 = 10.0;
 const IDLE_WATTS: f64 = 50.0;
 const RATE_RPS: f64 = 90.0;
 const SPAN_SECONDS: f64 = 16.0;
@@ -144,9 +146,13 @@ async fn a_live_run_and_its_replay_agree_in_energy_and_tail_latency() {
     );
     assert!((live_watts / replay_watts - 1.0).abs() < 0.05, "{live_watts} W live, {replay_watts} W replayed");
     assert!(live_p99_ms > 0.8 * replay_p99_ms, "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed");
-    if live.late_ms_p99 > IN_TIME_MS {
-        println!("not compared: whether the live p99 is too long, as this machine is too busy to tell");
-        return;
-    }
-    assert!(live_p99_ms < 1.2 * replay_p99_ms, "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed");
+    let most = match live.late_ms_p99 {
+        late if late <= IN_TIME_MS => 1.2,
+        late if late <= MUCH_TOO_LATE_MS => 1.5,
+        _ => {
+            println!("not compared: whether the live p99 is too long, as this machine is too busy to tell");
+            return;
+        }
+    };
+    assert!(live_p99_ms < most * replay_p99_ms, "p99 {live_p99_ms} ms live, {replay_p99_ms} ms replayed");
 }
