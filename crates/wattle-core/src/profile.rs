@@ -51,6 +51,23 @@ pub struct ProfileHead {
     pub created: Option<String>,
     /// Anything else worth knowing, such as where published rows come from.
     pub notes: Option<String>,
+    /// What else has to be the same for another profile to be comparable.
+    #[serde(flatten)]
+    pub conditions: Conditions,
+}
+
+/// Under which conditions a profile was measured. Where two profiles of one model differ in these,
+/// their figures may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The device's driver or kernel, with its version.
+    pub driver: Option<String>,
+    /// SHA-256 of the model's file, in hexadecimal.
+    pub model_sha256: Option<String>,
+    /// Sensors that were read, each with its source.
+    pub sensors: Option<String>,
+    /// What surrounded the device: temperature, other load, cooling.
+    pub ambient: Option<String>,
 }
 
 /// Which power figure of a row counts. Where it is unknown the next in the list of each stands in.

@@ -5,4 +5,5 @@
 pub mod conformance;
 pub mod cpu;
 pub mod device;
+pub mod held;
 pub mod simulated;

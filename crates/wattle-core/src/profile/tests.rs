@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::operating_point::Confidence;
 use crate::provenance::Basis;
 use crate::units::{Joules, Megahertz};
 
@@ -175,6 +176,12 @@ fn any_row() -> impl Strategy<Value = ProfileRow> {
             basis,
             power_basis,
             samples,
+            confidence: Confidence {
+                windows: powers.4.map(|bytes| bytes as u32),
+                throughput_rps_ci95: times.1,
+                power_watts_ci95: powers.1.map(Watts::new),
+                power_samples: Some(samples),
+            },
         },
     )
 }
@@ -196,6 +203,12 @@ proptest! {
             power_source: texts[3].clone(),
             created: None,
             notes: Some(texts[4].clone()),
+            conditions: Conditions {
+                driver: Some(texts[1].clone()),
+                model_sha256: None,
+                sensors: Some(texts[3].clone()),
+                ambient: Some(texts[2].clone()),
+            },
         };
         let mut profile = Profile { head, rows };
         profile.rows.sort_by_key(|row| row.point.batch_size);

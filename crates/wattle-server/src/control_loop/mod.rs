@@ -23,7 +23,8 @@ use wattle_core::cap_account::CapAccount;
 use wattle_core::policy::Policy;
 use wattle_core::signal::Signal;
 use wattle_core::units::Watts;
-use wattle_device::device::{Device, DeviceInfo};
+use wattle_device::device::DeviceInfo;
+use wattle_device::held::Held;
 
 use crate::clock::Clock;
 use crate::ledger_store::LedgerStore;
@@ -42,7 +43,7 @@ const KEPT_POINTS: usize = 3000;
 /// What the control loop is given.
 pub struct ControlConfig {
     /// The device it reads and turns.
-    pub device: Box<dyn Device>,
+    pub device: Held,
     /// The policy it asks.
     pub policy: Box<dyn Policy>,
     /// The power cap, when there is one. Watts over the time since the server started.

@@ -19,6 +19,7 @@ use wattle_core::profile::Profile;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::time::Timestamp;
 use wattle_device::cpu::CoreBudget;
+use wattle_device::held::Held;
 use wattle_device::simulated::{SimulatedDevice, SimulatedLoad};
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
@@ -98,7 +99,7 @@ impl Setup {
             max_request_bytes: 1 << 20,
             runtime: Arc::new(SimulatedRuntime::new(Arc::clone(&load), move || clock.now())),
             budget: CoreBudget::new(2),
-            device: Box::new(device),
+            device: Held::new(Box::new(device)),
             policy: build(self.policy, &self.options).unwrap(),
             power_cap: self.power_cap,
             carbon_intensity: self.carbon_intensity.map(|signal| (signal, "made up for a test".into())),

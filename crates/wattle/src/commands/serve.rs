@@ -21,6 +21,7 @@ use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuPowerSource, CpuRoots};
 use wattle_device::device::Device;
+use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::choice::RuntimeChoice;
 use wattle_runtime::runtime::Runtime;
@@ -380,7 +381,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         max_request_bytes: args.max_request_bytes.or(file.max_request_bytes).unwrap_or(64 << 20),
         runtime,
         budget,
-        device,
+        device: Held::new(device),
         policy,
         power_cap: power_cap.map(|(signal, _)| signal),
         carbon_intensity,

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::knob::ServingSetting;
-use crate::operating_point::ProfileRow;
+use crate::operating_point::{Confidence, ProfileRow};
 use crate::policies::plant::{Plant, TICK, model};
-use crate::profile::ProfileHead;
+use crate::profile::{Conditions, ProfileHead};
 use crate::provenance::Basis;
 
 const IDLE: f64 = 20.0;
@@ -36,6 +36,7 @@ fn row((batch_size, instances, duty_cycle, rps, watts): Figures) -> ProfileRow {
         basis: Basis::Measured,
         power_basis: Basis::Measured,
         samples: 1,
+        confidence: Confidence::default(),
     }
 }
 
@@ -50,6 +51,7 @@ fn profile(idle: Option<f64>, rows: impl IntoIterator<Item = ProfileRow>) -> Pro
         power_source: "test".into(),
         created: None,
         notes: None,
+        conditions: Conditions::default(),
     };
     Profile { head, rows: rows.into_iter().collect() }
 }
