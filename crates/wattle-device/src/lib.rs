@@ -2,8 +2,10 @@
 //!
 //! Vendor units (microjoules, milliwatts, kilohertz) end inside a driver. No policy is known here.
 
+pub mod amd;
 pub mod conformance;
 pub mod cpu;
 pub mod device;
 pub mod held;
 pub mod simulated;
+pub mod zeusd;
