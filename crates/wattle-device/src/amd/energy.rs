@@ -113,8 +113,10 @@ impl EnergyMeter {
     /// Energy since the last known power, by the mean of both ends.
     fn integral_step(&mut self, at: Timestamp, power: Option<f64>) -> f64 {
         let Some(now) = power else { return 0.0 };
-        let step = self.power.map_or(0.0, |(before, then)| (then + now) / 2.0 * (at - before).as_secs_f64());
-        self.power = Some((at, now));
+        let (before, then) = self.power.unwrap_or((at, now));
+        let step = (then + now) / 2.0 * (at - before).as_secs_f64();
+        // Time that runs backwards must not be counted twice.
+        self.power = Some((at.max(before), now));
         step
     }
 

@@ -45,7 +45,6 @@ struct Calls {
     iterate_agents: unsafe extern "C" fn(OnAgent, *mut c_void) -> u32,
     /// The type of the last argument is that of what is asked for.
     agent_get_info: unsafe extern "C" fn(Agent, u32, *mut c_void) -> u32,
-    #[expect(clippy::type_complexity, reason = "that is what the header says")]
     queue_create: unsafe extern "C" fn(
         Agent,
         u32,

@@ -534,13 +534,12 @@ mod tests {
 
     #[test]
     fn the_abi_is_what_the_library_says_and_an_unknown_one_is_refused() {
-        let found = |words| abi(words).map(|(abi, version, overlaps)| (abi, version, overlaps));
-        assert_eq!(found([24, 7, 1, 0]), Some((Abi::V24, "24.7.1".into(), false)));
-        assert_eq!(found([24, 6, 2, 0]), None); // ROCm 6.2: other clock structure, no clock limits
-        assert_eq!(found([25, 25, 3, 0]), Some((Abi::V25, "25.3.0".into(), false)));
-        assert_eq!(found([26, 1, 0, 0]), Some((Abi::V26, "26.1.0".into(), false)));
-        assert_eq!(found([26, 2, 0, 0]), Some((Abi::V26, "26.2.0".into(), true)));
-        assert_eq!(found([27, 0, 0, 0]), None);
+        assert_eq!(abi([24, 7, 1, 0]), Some((Abi::V24, "24.7.1".into(), false)));
+        assert_eq!(abi([24, 6, 2, 0]), None); // ROCm 6.2: other clock structure, no clock limits
+        assert_eq!(abi([25, 25, 3, 0]), Some((Abi::V25, "25.3.0".into(), false)));
+        assert_eq!(abi([26, 1, 0, 0]), Some((Abi::V26, "26.1.0".into(), false)));
+        assert_eq!(abi([26, 2, 0, 0]), Some((Abi::V26, "26.2.0".into(), true)));
+        assert_eq!(abi([27, 0, 0, 0]), None);
     }
 
     #[test]
