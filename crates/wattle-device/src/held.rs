@@ -42,10 +42,7 @@ impl Held {
     /// killed and what it left is not [put back](crate::recover::recover) yet.
     pub fn with_lease(device: Box<dyn Device>, folder: &LeaseFolder) -> Result<Self, LeaseError> {
         let mut held = Self::new(device);
-        let knobs: Vec<_> = held.info().knobs.iter().map(|range| range.knob).collect();
-        // A knob that can't be read now may outlive the process as well.
-        let outlives = |knob| held.device.knob_state(knob).map_or(true, |state| !is_of_process(&state));
-        if knobs.into_iter().any(outlives) {
+        if needs_lease(&mut *held.device) {
             let device = held.info().id.clone();
             let hold = folder.hold(&device)?;
             if hold.file().exists() {
@@ -191,6 +188,13 @@ impl Held {
     fn stalled(&self, knob: DeviceKnob) -> DeviceError {
         DeviceError::Stalled { device: self.info().id.clone(), knob }
     }
+}
+
+/// Whether a knob of `device` stays as it is turned when this process ends.
+pub fn needs_lease(device: &mut dyn Device) -> bool {
+    let knobs: Vec<_> = device.info().knobs.iter().map(|range| range.knob).collect();
+    // One whose state can't be read now may stay as well.
+    knobs.into_iter().any(|knob| device.knob_state(knob).map_or(true, |state| !is_of_process(&state)))
 }
 
 /// Whether a knob that stands so ends with the process: there is nothing to put back in another one.

@@ -180,18 +180,22 @@ impl LeaseFolder {
         Ok(Self(path))
     }
 
-    /// The first of these that this user can use: `/run/wattle`, `$XDG_RUNTIME_DIR/wattle`, and
-    /// `wattle-UID` in the folder for temporary files.
+    /// The first of these that this user can use, made if it isn't there: `/run/wattle`,
+    /// `$XDG_RUNTIME_DIR/wattle`, and `wattle-UID` in the folder for temporary files.
     ///
     /// # Errors
     /// That of the last, where none can be used.
     pub fn find() -> Result<Self, LeaseError> {
-        let user = rustix::process::geteuid().as_raw();
-        let of_session =
-            std::env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("wattle"));
-        let first = Some(PathBuf::from("/run/wattle")).into_iter().chain(of_session);
-        let usable = first.filter(|path| path.is_absolute()).find_map(|path| Self::open(path).ok());
-        usable.map_or_else(|| Self::open(std::env::temp_dir().join(format!("wattle-{user}"))), Ok)
+        let mut places = places();
+        let last = places.pop().unwrap_or_default();
+        places.into_iter().find_map(|path| Self::open(path).ok()).map_or_else(|| Self::open(last), Ok)
+    }
+
+    /// Those of the same places that are there and can be used: which one is found first may differ from
+    /// one session of a user to the next.
+    pub fn existing() -> Vec<Self> {
+        let is_there = |path: &PathBuf| path.symlink_metadata().is_ok();
+        places().into_iter().filter(is_there).filter_map(|path| Self::open(path).ok()).collect()
     }
 
     /// Where it is.
@@ -209,6 +213,25 @@ impl LeaseFolder {
         Ok(files)
     }
 
+    /// The lease of a device whose knobs are turned, and whether the process that turned them lives.
+    ///
+    /// # Errors
+    /// Where there is a lease that can't be read.
+    pub fn of(&self, device: &DeviceId) -> Result<Option<(Lease, bool)>, LeaseError> {
+        match Lease::read(&self.file(device)) {
+            Err(LeaseError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => {
+                let lock = File::open(self.lock_file(device));
+                let lives = lock.is_ok_and(|lock| lock.try_lock_shared().is_err());
+                Ok(Some((read?, lives)))
+            }
+        }
+    }
+
+    fn lock_file(&self, device: &DeviceId) -> PathBuf {
+        self.0.join(format!("{}.lock", in_file_name(device)))
+    }
+
     /// The lease file of a device.
     pub(crate) fn file(&self, device: &DeviceId) -> PathBuf {
         self.0.join(format!("{}{ENDING}", in_file_name(device)))
@@ -219,7 +242,7 @@ impl LeaseFolder {
     /// # Errors
     /// [`LeaseError::InUse`] where a process that lives has it.
     pub(crate) fn hold(&self, device: &DeviceId) -> Result<Hold, LeaseError> {
-        let path = self.0.join(format!("{}.lock", in_file_name(device)));
+        let path = self.lock_file(device);
         let failed_to = |action: &'static str| {
             let path = path.clone();
             move |source| LeaseError::File { action, path, source }
@@ -246,6 +269,15 @@ impl LeaseFolder {
         told.map_err(failed_to("write"))?;
         Ok(Hold { folder: self.0.clone(), file: self.file(device), _lock: lock })
     }
+}
+
+/// Where leases are kept unless a folder is named.
+fn places() -> Vec<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let of_session = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("wattle"));
+    let of_session = of_session.filter(|path| path.is_absolute());
+    let temporary = std::env::temp_dir().join(format!("wattle-{user}"));
+    [Some("/run/wattle".into()), of_session, Some(temporary)].into_iter().flatten().collect()
 }
 
 /// A device held by this process, and where its lease is written.
@@ -333,11 +365,17 @@ mod tests {
         hold.write(&lease()).unwrap();
         assert_eq!(folder.files().unwrap(), [folder.path().join("gpu:0_1.lease.toml")]);
         assert_eq!(Lease::read(hold.file()).unwrap(), lease());
+        let of = || folder.of(&"gpu:0/1".into()).unwrap();
+        assert_eq!(of(), Some((lease(), true)));
         assert!(!lease().is_of_earlier_boot());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(folder.path()), mode(hold.file())), (0o700, 0o600));
+        drop(hold);
+        assert_eq!(of(), Some((lease(), false)));
+        let hold = folder.hold(&"gpu:0/1".into()).unwrap();
         hold.remove().unwrap();
         hold.remove().unwrap();
+        assert_eq!(of(), None);
         assert!(folder.files().unwrap().is_empty());
     }
 
