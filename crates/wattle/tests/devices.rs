@@ -211,7 +211,6 @@ fn what_is_wrong_with_the_device_is_told() {
     check(&["--device", "tpu:0"], "device \"tpu:0\" is of no driver there is; expected cpu");
     check(&["--device", "cpu:1"], "device \"cpu:1\" is not here; expected cpu; or simulated");
     check(&["--stall-timeout-ms", "1999"], "stall_timeout_ms is 1999, expected at least 2000");
-    fs::remove_dir_all(machine.0.path().join("leases")).unwrap();
     fs::write(machine.0.path().join("leases"), "").unwrap();
     check(&[], "leases can't be kept in leases: it is not a folder");
 }
