@@ -5,7 +5,11 @@
 pub mod amd;
 pub mod conformance;
 pub mod cpu;
+pub mod deadman;
 pub mod device;
+pub mod discover;
 pub mod held;
+pub mod lease;
+pub mod recover;
 pub mod simulated;
 pub mod zeusd;

@@ -1,6 +1,7 @@
 //! The command line of Wattle: an inference server that follows the power there is.
 
 mod commands;
+mod devices;
 mod exit;
 mod logging;
 mod output;
@@ -32,14 +33,16 @@ enum Command {
     Simulate(commands::simulate::SimulateArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
+    Devices(commands::devices::DevicesArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
 impl Command {
-    /// What is logged unless asked. The demo prints lines of its own, how power is known among them.
+    /// What is logged unless asked. The demo and the list of devices
+    /// print lines of their own, how power is known among them.
     const fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo(_) => "error",
+            Self::Demo(_) | Self::Devices(_) => "error",
             Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
                 "info"
             }
@@ -58,6 +61,7 @@ fn main() -> std::process::ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
 }
