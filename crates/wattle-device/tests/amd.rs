@@ -15,8 +15,13 @@ use wattle_device::conformance;
 use wattle_device::device::{Access, Device, DeviceError, Inspection, KnobState, KnobView};
 use wattle_device::held::Held;
 
+/// A kernel that shows no files of the GPU, so that the library tells what may be written.
+fn nowhere() -> &'static Path {
+    Path::new("/nowhere")
+}
+
 fn open(mock: &MockSmi) -> AmdDevice {
-    match open_all(Some(mock.path())) {
+    match open_all(Some(mock.path()), nowhere()) {
         Access::Here(mut devices) => devices.remove(0),
         other => panic!("{other:?}"),
     }
@@ -73,7 +78,7 @@ fn keeps_to_the_rules_of_devices_under_every_abi() {
 #[test]
 fn is_named_by_its_place_on_the_bus_and_tells_the_units_of_people() {
     let mock = MockSmi::new();
-    let Access::Here(devices) = open_all(Some(mock.path())) else { panic!() };
+    let Access::Here(devices) = open_all(Some(mock.path()), nowhere()) else { panic!() };
     let ids: Vec<_> = devices.iter().map(|device| device.info().id.to_string()).collect();
     assert_eq!(ids, ["amd:0000:c1:00.0", "amd:0000:c2:00.0"]);
     let mut device = open(&mock);
@@ -88,7 +93,7 @@ fn is_named_by_its_place_on_the_bus_and_tells_the_units_of_people() {
     let inspection = device.inspect(at(1.0));
     assert_eq!(sensor(&inspection, "temperature"), Access::Here(61.0));
     assert_eq!(sensor(&inspection, "core_clock"), Access::Here(1200.0));
-    assert_eq!(sensor(&inspection, "energy"), Access::Here(210.0));
+    assert_eq!(sensor(&inspection, "energy"), Access::Here(1e6));
     assert_eq!(knob(&inspection, DeviceKnob::CoreClock).stands, Access::Here(None));
     assert_eq!(knob(&inspection, DeviceKnob::PowerLimit).stands, Access::Here(Some(300.0)));
     assert_eq!(fact(&inspection, "amd_smi"), "26.2.1");
@@ -138,14 +143,14 @@ fn a_counter_that_stands_still_or_runs_backwards_is_replaced_by_the_integral_of_
 fn a_counter_that_agrees_with_power_is_what_counts() {
     let mock = MockSmi::with(&[("current_watts", 200)]);
     let mut device = open(&mock);
+    let mut energy = 0.0;
     for tick in 0..=10_u32 {
         mock.set("energy_joules", 1_000_000 + u64::from(tick) * 220);
-        device.read(at(f64::from(tick))).unwrap();
+        energy = device.read(at(f64::from(tick))).unwrap().energy.unwrap().get();
     }
-    let inspection = device.inspect(at(10.0));
-    assert_eq!(fact(&inspection, "energy_source"), "the energy counter");
+    assert_eq!(fact(&device.inspect(at(10.0)), "energy_source"), "the energy counter");
     // Trusted from the fifth reading on, at four seconds.
-    assert_eq!(sensor(&inspection, "energy"), Access::Here(4.0 * 200.0 + 6.0 * 220.0));
+    assert!((energy - (4.0 * 200.0 + 6.0 * 220.0)).abs() < 1e-6, "{energy}");
 }
 
 #[test]
@@ -265,7 +270,7 @@ fn a_power_cap_of_zero_is_no_value_of_the_knob() {
 #[test]
 fn calls_never_overlap_in_releases_that_crash_when_they_do() {
     let mock = MockSmi::with(&[("minor", 1)]);
-    let Access::Here(devices) = open_all(Some(mock.path())) else { panic!() };
+    let Access::Here(devices) = open_all(Some(mock.path()), nowhere()) else { panic!() };
     let readers = devices.into_iter().map(|mut device| {
         std::thread::spawn(move || (0..2000).try_for_each(|tick| device.read(at(f64::from(tick))).map(drop)))
     });
@@ -284,10 +289,30 @@ fn opening_writes_each_knob_only_as_it_stands() {
 }
 
 #[test]
+fn where_the_kernel_shows_the_files_of_the_knobs_opening_writes_nothing() {
+    let mock = MockSmi::new();
+    let sys = tempfile::tempdir().unwrap();
+    let files = sys.path().join("bus/pci/devices/0000:c1:00.0");
+    std::fs::create_dir_all(files.join("hwmon/hwmon4")).unwrap();
+    std::fs::write(files.join("hwmon/hwmon4/power1_cap"), "300000000").unwrap();
+    // Not a file that can be written, as a read-only /sys.
+    std::fs::create_dir(files.join("power_dpm_force_performance_level")).unwrap();
+    mock.set("gpus", 1);
+    let Access::Here(mut devices) = open_all(Some(mock.path()), sys.path()) else { panic!() };
+    let mut device = devices.remove(0);
+    assert_eq!(mock.get("writes"), 0);
+    let knobs: Vec<_> = device.info().knobs.iter().map(|range| range.knob).collect();
+    assert_eq!(knobs, [DeviceKnob::PowerLimit]);
+    let inspection = device.inspect(at(0.0));
+    let Access::Failed { because } = &knob(&inspection, DeviceKnob::CoreClock).turnable else { panic!() };
+    assert!(because.contains("power_dpm_force_performance_level"), "{because}");
+}
+
+#[test]
 fn a_release_whose_structures_are_not_known_is_refused() {
     for (abi, minor, told) in [(27, 0, "27.0.1"), (24, 6, "24.6.1"), (23, 4, "23.4.1")] {
         let mock = MockSmi::with(&[("abi", abi), ("minor", minor)]);
-        let Access::Failed { because } = open_all(Some(mock.path())) else { panic!("{abi}") };
+        let Access::Failed { because } = open_all(Some(mock.path()), nowhere()) else { panic!("{abi}") };
         assert!(
             because.contains(&format!("AMD SMI calls itself {told}, expected 24.7 or later")),
             "{because}"
@@ -297,15 +322,17 @@ fn a_release_whose_structures_are_not_known_is_refused() {
 
 #[test]
 fn what_keeps_gpus_from_being_read_is_told_by_its_kind() {
-    let Access::Absent { because } = open_all(Some(Path::new("/nowhere/libamd_smi.so"))) else { panic!() };
+    let Access::Absent { because } = open_all(Some(Path::new("/nowhere/libamd_smi.so")), nowhere()) else {
+        panic!()
+    };
     assert!(because.contains("/nowhere/libamd_smi.so"), "{because}");
 
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("libamd_smi.so");
     std::fs::write(&text, "no library").unwrap();
-    assert!(matches!(open_all(Some(&text)), Access::Failed { .. }));
+    assert!(matches!(open_all(Some(&text), nowhere()), Access::Failed { .. }));
 
-    let opened = |field, value| open_all(Some(MockSmi::with(&[(field, value)]).path()));
+    let opened = |field, value| open_all(Some(MockSmi::with(&[(field, value)]).path()), nowhere());
     assert!(matches!(opened("gpus", 0), Access::Absent { .. }));
     assert!(matches!(opened("init_fails_with", 34), Access::Absent { .. }));
     let Access::Denied { fix, .. } = opened("init_fails_with", 10) else { panic!() };

@@ -15,7 +15,9 @@ use wattle_device::amd::cu_mask;
 fn child() {
     let told = |name: &str| std::env::var(name).unwrap();
     let units = told("UNITS").parse().unwrap();
-    match cu_mask::start(Some(Path::new(&told("LIBRARY"))), &told("GPU"), units) {
+    let gpu = told("GPU");
+    let gpu = (!gpu.is_empty()).then_some(gpu.as_str());
+    match cu_mask::start(Some(Path::new(&told("LIBRARY"))), gpu, units) {
         Ok(mask) => println!("RESULT {} units: {mask}", mask.units()),
         Err(error) => println!("RESULT failed: {error}"),
     }
@@ -77,8 +79,10 @@ fn a_gpu_or_runtime_that_is_not_there_is_told() {
     let told = result("mi50", 3, "0000:01:00.0", &[]);
     let expected = r#"ROCr shows no GPU at 0000:01:00.0; it shows ["0000:c1:00.0", "0000:c2:00.0"]"#;
     assert!(told.contains(expected), "{told}");
+    let told = result("mi50", 3, "", &[]);
+    assert!(told.contains(r#"expected the name of one GPU, as ROCr shows these: ["0000:c1:00.0""#), "{told}");
     let told = result("broken", 3, GPU, &[]);
     assert!(told.contains("hsa_init said: HSA_STATUS_ERROR_OUT_OF_RESOURCES"), "{told}");
-    let error = cu_mask::start(Some(Path::new("/nowhere/libhsa.so")), GPU, 3).unwrap_err().to_string();
+    let error = cu_mask::start(Some(Path::new("/nowhere/libhsa.so")), None, 3).unwrap_err().to_string();
     assert!(error.contains("which can't be loaded: /nowhere/libhsa.so"), "{error}");
 }

@@ -20,7 +20,7 @@ use std::process::Command;
 
 use wattle_core::gating::conserved_placement;
 
-use super::hsa::Hsa;
+use super::hsa::{Hsa, HsaGpu};
 
 /// The variable by which ROCr learns of the mask, for every queue of the process.
 const VARIABLE: &str = "HSA_CU_MASK";
@@ -77,6 +77,12 @@ pub enum CuMaskError {
     NoGpu {
         /// Where the GPU was looked for.
         asked: String,
+        /// Where there are some.
+        found: Vec<String>,
+    },
+    /// No GPU was named, and there is not just one.
+    #[error("expected the name of one GPU, as ROCr shows these: {found:?}")]
+    NotTheOnly {
         /// Where there are some.
         found: Vec<String>,
     },
@@ -202,8 +208,8 @@ impl fmt::Display for CuMask {
     }
 }
 
-/// Makes this process one that uses `units` compute units of the GPU at `pci_address`, and reads that back
-/// from a queue. `library` is the ROCr to load; `None` takes the one that ROCm installs.
+/// Makes this process one that uses `units` compute units of the GPU at `pci_address` (`None`: the only one),
+/// and reads that back from a queue. `library` is the ROCr to load; `None` takes the one that ROCm installs.
 ///
 /// ROCr reads its variable once, when it starts. So where it isn't set yet, the program is started anew in
 /// place of this one, with the same arguments and the variable set: **this function then does not return**,
@@ -211,12 +217,18 @@ impl fmt::Display for CuMask {
 ///
 /// # Errors
 /// Every way in which the process would not run on exactly these units.
-pub fn start(library: Option<&Path>, pci_address: &str, units: u32) -> Result<CuMask, CuMaskError> {
+pub fn start(library: Option<&Path>, pci_address: Option<&str>, units: u32) -> Result<CuMask, CuMaskError> {
     let hsa = Hsa::start(library)?;
     let gpus = hsa.gpus()?;
-    let Some(gpu) = gpus.iter().find(|gpu| gpu.pci_address.eq_ignore_ascii_case(pci_address)) else {
+    let is_asked =
+        |gpu: &&HsaGpu| pci_address.is_none_or(|place| gpu.pci_address.eq_ignore_ascii_case(place));
+    let mut asked = gpus.iter().filter(is_asked);
+    let (Some(gpu), None) = (asked.next(), asked.next()) else {
         let found = gpus.into_iter().map(|gpu| gpu.pci_address).collect();
-        return Err(CuMaskError::NoGpu { asked: pci_address.to_owned(), found });
+        return Err(match pci_address {
+            Some(place) => CuMaskError::NoGpu { asked: place.to_owned(), found },
+            None => CuMaskError::NotTheOnly { found },
+        });
     };
     let mask = CuMask::conserved(gpu.topology, units)?;
     let wanted = mask.hsa_cu_mask(gpu.index);

@@ -80,7 +80,7 @@ pub(super) struct HsaGpu {
 impl Hsa {
     /// Loads and starts `library`, or the one that ROCm installs.
     pub(super) fn start(library: Option<&Path>) -> Result<Self, CuMaskError> {
-        let standard = ["/opt/rocm/lib/libhsa-runtime64.so.1", "libhsa-runtime64.so.1"].map(PathBuf::from);
+        let standard = ["libhsa-runtime64.so.1", "/opt/rocm/lib/libhsa-runtime64.so.1"].map(PathBuf::from);
         let candidates = library.map_or(standard.to_vec(), |path| vec![path.to_owned()]);
         let mut failures = Vec::new();
         for path in candidates {

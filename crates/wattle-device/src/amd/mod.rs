@@ -10,7 +10,9 @@ mod layout;
 mod smi;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange};
@@ -32,17 +34,20 @@ const LEAST_POWER_CAP: f64 = 1.0;
 /// No part of a GPU that works is hotter.
 const HIGHEST_TEMPERATURE: f64 = 200.0;
 
-const TURN_FIX: &str = "run as root, or let zeusd turn it for this user; in a container, too: a writable \
+const TURN_FIX: &str = "run as root, or let zeusd turn it for this user (--zeusd); in a container, too: a writable \
                         /sys and --security-opt apparmor=unconfined";
-const TURN_HINT: &str = "; run as root, or let zeusd turn it; in a container it takes a writable /sys and \
+const TURN_HINT: &str = "; run as root, or let zeusd turn it (--zeusd); in a container it takes a writable /sys and \
                          --security-opt apparmor=unconfined, too";
 const BUSY_HINT: &str = "; AMD SMI hangs: restart the process, and look for the driver's messages in dmesg";
 
 /// Opens every AMD GPU. `library` is the AMD SMI to load; `None` takes the one that ROCm installs.
 ///
-/// `Absent` where there is no AMD SMI, no driver or no GPU; `Denied` where this user may not read. To learn
-/// whether a knob may be turned, each is written with the value it has, which changes nothing.
-pub fn open_all(library: Option<&Path>) -> Access<Vec<AmdDevice>> {
+/// `sys` is where the kernel shows its files, usually `/sys`.
+///
+/// `Absent` where there is no AMD SMI, no driver or no GPU; `Denied` where this user may not read. Whether a
+/// knob may be turned is told by the file behind it; where the kernel shows none, the knob is written with
+/// the value that it has, which changes nothing.
+pub fn open_all(library: Option<&Path>, sys: &Path) -> Access<Vec<AmdDevice>> {
     let smi = match Smi::load(library) {
         Access::Here(smi) => smi,
         Access::Absent { because } => return Access::Absent { because },
@@ -56,7 +61,7 @@ pub fn open_all(library: Option<&Path>) -> Access<Vec<AmdDevice>> {
     let mut devices = Vec::new();
     let mut failure = None;
     for gpu in gpus {
-        match AmdDevice::open(&smi, gpu) {
+        match AmdDevice::open(&smi, gpu, sys) {
             Ok(device) => devices.push(device),
             // One lost GPU must not hide the others.
             Err(error) => {
@@ -92,14 +97,19 @@ struct KnobAccess {
 }
 
 impl AmdDevice {
-    fn open(smi: &Arc<Smi>, gpu: GpuHandle) -> Result<Self, SmiError> {
+    fn open(smi: &Arc<Smi>, gpu: GpuHandle, sys: &Path) -> Result<Self, SmiError> {
         let pci_address = smi.pci_address(gpu)?;
         let name = smi.market_name(gpu).unwrap_or_else(|_| "an AMD GPU that doesn't tell its name".into());
+        let files = sys.join("bus/pci/devices").join(&pci_address);
         let power_limit = KnobAccess::of(DeviceKnob::PowerLimit, power_range(smi, gpu), || {
-            smi.power_cap(gpu).and_then(|info| smi.set_power_cap(gpu, info.power_cap))
+            may_write(cap_file(&files), || {
+                smi.power_cap(gpu).and_then(|info| smi.set_power_cap(gpu, info.power_cap))
+            })
         });
         let core_clock = KnobAccess::of(DeviceKnob::CoreClock, clock_range(smi, gpu), || {
-            smi.perf_level(gpu).and_then(|level| smi.set_perf_level(gpu, level))
+            may_write(files.join("power_dpm_force_performance_level"), || {
+                smi.perf_level(gpu).and_then(|level| smi.set_perf_level(gpu, level))
+            })
         });
         let source = match smi.power(gpu) {
             Ok((Some(_), _)) => "AMD SMI, current socket power",
@@ -269,13 +279,8 @@ impl Device for AmdDevice {
         }
     }
 
-    fn inspect(&mut self, now: Timestamp) -> Inspection {
-        // A reading moves the energy on; its errors are told by each sensor below.
-        let energy = self.read(now).map(|reading| reading.energy.map(|joules| joules.get()));
-        let energy = match energy {
-            Ok(energy) => here(energy, "neither power nor a counter is known"),
-            Err(error) => Access::Failed { because: error.to_string() },
-        };
+    fn inspect(&mut self, _now: Timestamp) -> Inspection {
+        let count = access(self.smi.energy(self.gpu), "the GPU has no counter, or one that reads 0");
         let power = access(self.power(), "the GPU tells no power");
         let temperature = match self.smi.temperature(self.gpu) {
             Ok(degrees) if degrees.abs() > HIGHEST_TEMPERATURE => Access::Failed {
@@ -286,7 +291,7 @@ impl Device for AmdDevice {
         let clock = self.smi.core_clock(self.gpu).map(|clock| known(clock.clk));
         let sensors = [
             ("power", "W", self.info.power_provenance.source.as_str(), power),
-            ("energy", "J", "AMD SMI, see the fact energy_source", energy),
+            ("energy", "J", "amdsmi_get_energy_count, since the driver was loaded", count),
             ("core_clock", "MHz", "amdsmi_get_clock_info", access(clock, "the GPU tells no clock")),
             ("temperature", "C", "amdsmi_get_temp_metric, hot spot", temperature),
             (
@@ -325,16 +330,16 @@ impl Device for AmdDevice {
 }
 
 impl KnobAccess {
-    /// A knob whose range was read, and which `rewrite` writes as it stands.
+    /// A knob whose range was read, and whose permission `may_write` tells.
     fn of(
         knob: DeviceKnob,
         range: Result<Option<(f64, f64)>, SmiError>,
-        rewrite: impl FnOnce() -> Result<(), SmiError>,
+        may_write: impl FnOnce() -> Access<()>,
     ) -> Self {
         let (range, turnable) = match range {
             Ok(Some((min, max))) => {
                 let range = KnobRange { knob, min, max, steps: Vec::new() };
-                (Some(range), rewrite().map_or_else(|error| error.into_access(TURN_FIX), Access::Here))
+                (Some(range), may_write())
             }
             Ok(None) => (None, Access::Absent { because: "the GPU tells no range for it".into() }),
             Err(error) => (None, error.into_access(READ_FIX)),
@@ -355,6 +360,33 @@ impl KnobAccess {
             range: self.range.clone(),
             stands,
             turnable: self.turnable.clone(),
+        }
+    }
+}
+
+/// The file of the power cap, in the folder of the one sensor chip that the driver makes.
+fn cap_file(files: &Path) -> PathBuf {
+    let chips = fs::read_dir(files.join("hwmon")).into_iter().flatten().flatten();
+    let file = chips.map(|chip| chip.path().join("power1_cap")).find(|file| file.exists());
+    file.unwrap_or_else(|| files.join("power1_cap"))
+}
+
+/// Whether `file` may be written, without writing; where it isn't there, what `rewrite` says, which writes
+/// what stands.
+fn may_write(file: PathBuf, rewrite: impl FnOnce() -> Result<(), SmiError>) -> Access<()> {
+    match fs::OpenOptions::new().write(true).open(&file) {
+        Ok(_) => Access::Here(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            rewrite().map_or_else(|error| error.into_access(TURN_FIX), Access::Here)
+        }
+        Err(error) => {
+            let because = format!("{}: {error}", file.display());
+            match error.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Access::Denied { because, fix: TURN_FIX.into() }
+                }
+                _ => Access::Failed { because },
+            }
         }
     }
 }

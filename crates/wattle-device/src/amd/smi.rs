@@ -504,11 +504,12 @@ fn megahertz(bound: u64) -> f64 {
     if bound >= 1_000_000 { bound as f64 / 1e6 } else { bound as f64 }
 }
 
-/// Where ROCm puts the library, newest first. A plain name is looked for where the system looks.
+/// Where the library may be, newest first: where the system looks (`LD_LIBRARY_PATH` goes first there),
+/// then where ROCm puts it.
 fn candidates() -> Vec<PathBuf> {
     let names = ["libamd_smi.so.26", "libamd_smi.so.25", "libamd_smi.so.24", "libamd_smi.so"];
     let folder = Path::new("/opt/rocm/lib");
-    names.iter().map(|name| folder.join(name)).chain(names.iter().map(PathBuf::from)).collect()
+    names.iter().map(PathBuf::from).chain(names.iter().map(|name| folder.join(name))).collect()
 }
 
 /// The lock, or an error where it is not to be had in time: a call that hangs must not hang its watcher.

@@ -68,7 +68,8 @@ impl RequestError {
             Self::Unreachable { .. } => "; is zeusd running, and may this user write to its socket?",
             Self::NoAnswer { .. } => "; look at what zeusd logs, and restart it",
             Self::Refused { status: 401, .. } => {
-                "; zeusd asks for a token with the scope gpu-control: issue one with `zeusd token issue`"
+                "; zeusd asks for a token with the scope gpu-control: issue one with `zeusd token issue` and give \
+                 it as ZEUSD_TOKEN"
             }
             Self::Refused { status: 403, .. } => {
                 "; run zeusd as root (in a container with CAP_SYS_ADMIN, for AMD with a writable /sys), or \

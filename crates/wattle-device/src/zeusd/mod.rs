@@ -21,6 +21,8 @@ use crate::device::{Access, Device, DeviceError, DeviceInfo, Inspection, KnobSta
 
 /// Where zeusd listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/zeusd/zeusd.sock";
+/// The environment variable with the token for a zeusd that asks for one, as Zeus itself reads it.
+pub const TOKEN_VARIABLE: &str = "ZEUSD_TOKEN";
 
 /// How far, as a share, a knob may read back from what was set: drivers round to their own steps.
 const READ_BACK_TOLERANCE: f64 = 0.01;
@@ -85,7 +87,8 @@ impl Zeusd {
             return denied(told, "start zeusd as root, with the API group gpu-control enabled");
         }
         if discovered.auth_required && !has_token {
-            let fix = "issue a token with the scope gpu-control (zeusd token issue) and give it to Wattle";
+            let fix =
+                "issue a token with the scope gpu-control (zeusd token issue) and give it as ZEUSD_TOKEN";
             return denied("zeusd asks for a token", fix);
         }
         Access::Here(Self { client, gpus: discovered.gpus })
