@@ -69,10 +69,25 @@ impl DeviceArgs {
         Ok(recoveries)
     }
 
-    /// Opens the device `wanted` to turn its knobs: puts back what a killed process left, takes hold of
-    /// the device, and has it watched that whoever turns the knobs, every `tick` or once a second while
-    /// there is nothing to do, does not stall for `stall_timeout`.
-    pub(crate) fn hold(
+    /// Opens the device `wanted` to turn its knobs: puts back what a killed process left, and takes hold
+    /// of the device, so that another can put back what this process leaves.
+    pub(crate) fn take(&self, wanted: &str, at: &Locations) -> Result<Held> {
+        log(&self.recover(at)?);
+        let mut device = discover::open(wanted, at)
+            .map_err(|error| anyhow!("{error}; or simulated, which is made of the models' profiles"))
+            .context(ConfigError)?;
+        match self.lease_folder() {
+            Ok(leases) => Held::with_lease(device, &leases).context(ConfigError),
+            // A machine on which nothing can be written does all the same, if there is no knob to record.
+            Err(error) if self.lease_folder.is_some() || needs_lease(&mut *device) => Err(error),
+            Err(_) => Ok(Held::new(device)),
+        }
+    }
+
+    /// [Takes](Self::take) the device `wanted` for a control loop, and has it watched that the loop, which
+    /// ticks every `tick`, or once a second while there is nothing to do, does not stall for
+    /// `stall_timeout`.
+    pub(crate) fn take_watched(
         &self,
         wanted: &str,
         at: Locations,
@@ -88,11 +103,8 @@ impl DeviceArgs {
             ))
             .context(ConfigError);
         }
-        log(&self.recover(&at)?);
-        let mut device = discover::open(wanted, &at)
-            .map_err(|error| anyhow!("{error}; or simulated, which is made of the models' profiles"))
-            .context(ConfigError)?;
-        let info = device.info();
+        let mut held = self.take(wanted, &at)?;
+        let info = held.info();
         let is_estimated = info.id.as_str() == "cpu" && info.power_provenance.basis != Basis::Measured;
         if is_estimated && tick < SHORTEST_ESTIMATED_TICK {
             return Err(anyhow!(
@@ -103,12 +115,6 @@ impl DeviceArgs {
             .context(ConfigError);
         }
         let id = info.id.clone();
-        let mut held = match self.lease_folder() {
-            Ok(leases) => Held::with_lease(device, &leases).context(ConfigError)?,
-            // A machine on which nothing can be written serves all the same, if it has no knob to record.
-            Err(error) if self.lease_folder.is_some() || needs_lease(&mut *device) => return Err(error),
-            Err(_) => Held::new(device),
-        };
         let reopen = move || discover::open(id.as_str(), &at).map_err(|error| error.to_string());
         held.watch(stall_timeout, Box::new(reopen)).context("failed to start the watch of the device")?;
         Ok(held)
