@@ -2,6 +2,7 @@
 //!
 //! Vendor units (microjoules, milliwatts, kilohertz) end inside a driver. No policy is known here.
 
+pub mod amd;
 pub mod conformance;
 pub mod cpu;
 pub mod deadman;
@@ -11,3 +12,4 @@ pub mod held;
 pub mod lease;
 pub mod recover;
 pub mod simulated;
+pub mod zeusd;

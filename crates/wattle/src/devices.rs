@@ -14,6 +14,7 @@ use wattle_device::discover::{self, Locations};
 use wattle_device::held::{Held, needs_lease};
 use wattle_device::lease::LeaseFolder;
 use wattle_device::recover::{KnobPutBack, Recovered, Recovery, recover};
+use wattle_device::zeusd::DEFAULT_SOCKET;
 use wattle_server::control_loop::longest_tick;
 
 use crate::exit::ConfigError;
@@ -32,6 +33,10 @@ pub(crate) struct DeviceArgs {
     /// /run/wattle, $XDG_RUNTIME_DIR/wattle, and wattle-UID in the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) lease_folder: Option<PathBuf>,
+    /// Have zeusd, listening on this socket, turn the knobs of GPUs that this user may not; where it asks
+    /// for a token, that in ZEUSD_TOKEN [default socket: /run/zeusd/zeusd.sock]
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = DEFAULT_SOCKET)]
+    pub(crate) zeusd: Option<PathBuf>,
 }
 
 impl DeviceArgs {
@@ -41,7 +46,7 @@ impl DeviceArgs {
         if let Some(sys) = &self.sys_root {
             cpu.sys = sys.clone();
         }
-        Locations { cpu, cpu_estimate: estimate, budget }
+        Locations { cpu, cpu_estimate: estimate, budget, zeusd: self.zeusd.clone() }
     }
 
     /// The lease folder to write to, made if it isn't there.
