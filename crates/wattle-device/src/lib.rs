@@ -6,4 +6,5 @@ pub mod conformance;
 pub mod cpu;
 pub mod device;
 pub mod held;
+pub mod nvidia;
 pub mod simulated;

@@ -1,0 +1,415 @@
+//! Partitions of a GPU (MIG): what there is, what fits, and making and destroying them.
+//!
+//! A partition here is a GPU instance with one compute instance that fills it, which is what a server
+//! uses. All partitions of a GPU share its clock and its power. Making and destroying is for the command
+//! line, where a person asked for it; no policy does it.
+
+use std::collections::BTreeMap;
+
+use nvml_wrapper::Device;
+use nvml_wrapper::error::NvmlError;
+use serde::Serialize;
+use wattle_core::id::DeviceId;
+
+use super::error::{failed, is_absent};
+use super::ffi::{self, ComputeInstanceHandle, GpuInstanceHandle};
+use crate::device::DeviceError;
+
+/// Whether a GPU can be partitioned, and is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MigMode {
+    /// It can't.
+    Unsupported,
+    /// It can, but is not in MIG mode.
+    Disabled,
+    /// It is in MIG mode, with or without partitions.
+    Enabled,
+}
+
+/// The partitions of a GPU, and what it could have.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MigLayout {
+    /// The mode it is in.
+    pub mode: MigMode,
+    /// The mode that it takes at its next reset, where that is another.
+    pub mode_after_reset: Option<MigMode>,
+    /// What partitions there can be; empty unless [`MigMode::Enabled`].
+    pub profiles: Vec<MigProfile>,
+    /// What partitions there are, by where they lie.
+    pub gpu_instances: Vec<GpuInstance>,
+}
+
+/// A kind of partition.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MigProfile {
+    /// NVML's number of it on this GPU.
+    pub id: u32,
+    /// Its name as the driver tells it, such as `1g.5gb`.
+    pub name: String,
+    /// Its slices of the GPU.
+    pub slices: u32,
+    /// Its multiprocessors (SMs).
+    pub multiprocessors: u32,
+    /// Its memory, in MiB.
+    pub memory_mib: u64,
+    /// How many there can be on an empty GPU.
+    pub most: u32,
+    /// How many more fit now.
+    pub remaining: u32,
+    /// Where it may lie: the first slices of memory it can start at, each.
+    pub starts: Vec<u32>,
+    /// How many slices of memory it takes.
+    pub memory_slices: Option<u32>,
+}
+
+/// A partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GpuInstance {
+    /// NVML's number of it.
+    pub id: u32,
+    /// Its profile, by number.
+    pub profile_id: u32,
+    /// Its profile, by name, where the driver tells it.
+    pub profile: Option<String>,
+    /// The first slice of memory that it has.
+    pub start: u32,
+    /// How many slices of memory it has.
+    pub memory_slices: u32,
+    /// What runs work in it.
+    pub compute_instances: Vec<ComputeInstance>,
+}
+
+/// What runs work in a partition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComputeInstance {
+    /// NVML's number of it, within its GPU instance.
+    pub id: u32,
+    /// Its UUID, which a process names to use it (`CUDA_VISIBLE_DEVICES`); `None` where the driver tells
+    /// none.
+    pub uuid: Option<String>,
+}
+
+/// A partition that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedPartition {
+    /// Its profile, by number.
+    pub profile_id: u32,
+    /// The first slice of memory, or where the driver likes.
+    pub start: Option<u32>,
+}
+
+/// UUIDs of compute instances, by the numbers of their GPU instances and their own.
+type Uuids = BTreeMap<(u32, u32), String>;
+
+/// The partitions of one open GPU.
+#[derive(Debug)]
+pub struct Mig<'a> {
+    pub(super) id: &'a DeviceId,
+    pub(super) device: Device<'a>,
+}
+
+impl Mig<'_> {
+    /// Reads all there is. Some of NVML's calls take 50 to 100 ms each: not for a control loop.
+    ///
+    /// # Errors
+    /// [`DeviceError::Lost`], and [`DeviceError::Driver`] where the driver refuses.
+    pub fn layout(&self) -> Result<MigLayout, DeviceError> {
+        let (mode, mode_after_reset) = self.mode()?;
+        let mut layout =
+            MigLayout { mode, mode_after_reset, profiles: Vec::new(), gpu_instances: Vec::new() };
+        if mode != MigMode::Enabled {
+            return Ok(layout);
+        }
+        layout.profiles = self.profiles()?;
+        let uuids = self.uuids()?;
+        for profile in &layout.profiles {
+            let found = ffi::gpu_instances(&self.device, profile.id, profile.most);
+            for handle in self.tried("list the GPU instances", found)? {
+                layout.gpu_instances.push(self.gpu_instance(handle, profile, &uuids)?);
+            }
+        }
+        layout.gpu_instances.sort_by_key(|instance| (instance.start, instance.id));
+        Ok(layout)
+    }
+
+    /// Makes partitions, the largest first, so that small ones don't take the place of large ones. Each
+    /// gets one compute instance, as large as it. Where one can't be made, those made are destroyed again.
+    ///
+    /// # Errors
+    /// Where the GPU is not in MIG mode, has no such profile or place, or has no room left; and where the
+    /// driver refuses.
+    pub fn create(&self, wanted: &[WantedPartition]) -> Result<Vec<GpuInstance>, DeviceError> {
+        let layout = self.layout()?;
+        if layout.mode != MigMode::Enabled {
+            return Err(self.not_enabled(layout.mode));
+        }
+        let mut wanted =
+            wanted.iter().map(|partition| self.placed(&layout, *partition)).collect::<Result<Vec<_>, _>>()?;
+        wanted.sort_by_key(|(profile, _)| std::cmp::Reverse((profile.slices, profile.memory_mib)));
+        let mut made = Vec::new();
+        for (profile, placement) in &wanted {
+            match self.create_one(profile, *placement) {
+                Ok(instance) => made.push((instance, *profile)),
+                Err(error) => {
+                    for (instance, _) in made.into_iter().rev() {
+                        self.undo(instance);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        let uuids = self.uuids()?;
+        made.into_iter().map(|(instance, profile)| self.gpu_instance(instance, profile, &uuids)).collect()
+    }
+
+    /// Destroys partitions, by their numbers: their compute instances, then they themselves.
+    ///
+    /// # Errors
+    /// Where there is none of a number (then nothing is destroyed), and where the driver refuses, as it
+    /// does while a process uses one.
+    pub fn destroy(&self, ids: &[u32]) -> Result<(), DeviceError> {
+        let (mode, _) = self.mode()?;
+        if mode != MigMode::Enabled {
+            return Err(self.not_enabled(mode));
+        }
+        let mut found = Vec::new();
+        for profile in self.profiles()? {
+            let handles = ffi::gpu_instances(&self.device, profile.id, profile.most);
+            for handle in self.tried("list the GPU instances", handles)? {
+                found.push((self.info(handle)?.id, handle));
+            }
+        }
+        let there: Vec<_> = found.iter().map(|(id, _)| *id).collect();
+        if let Some(id) = ids.iter().find(|id| !there.contains(id)) {
+            return Err(self.refused(
+                format!("destroy GPU instance {id}"),
+                format!("there is none of this number; there are {there:?}"),
+            ));
+        }
+        for (id, handle) in found.into_iter().filter(|(id, _)| ids.contains(id)) {
+            for (_, compute) in self.compute_instances(handle)? {
+                let destroyed = ffi::destroy_compute_instance(&self.device, compute);
+                self.tried(format!("destroy a compute instance of GPU instance {id}"), destroyed)?;
+            }
+            let destroyed = ffi::destroy_gpu_instance(&self.device, handle);
+            self.tried(format!("destroy GPU instance {id}"), destroyed)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn mode(&self) -> Result<(MigMode, Option<MigMode>), DeviceError> {
+        let mode = |value| if value == 0 { MigMode::Disabled } else { MigMode::Enabled };
+        match self.device.mig_mode() {
+            Ok(found) => {
+                let (current, pending) = (mode(found.current), mode(found.pending));
+                Ok((current, (pending != current).then_some(pending)))
+            }
+            Err(error) if is_absent(&error) => Ok((MigMode::Unsupported, None)),
+            Err(error) => Err(failed(self.id, "read the MIG mode", &error)),
+        }
+    }
+
+    fn profiles(&self) -> Result<Vec<MigProfile>, DeviceError> {
+        let mut profiles: Vec<MigProfile> = Vec::new();
+        for index in 0..ffi::GPU_PROFILES {
+            let profile = match ffi::gpu_profile(&self.device, index) {
+                Ok(profile) => profile,
+                // Profiles of other GPUs, and those that this library does not know.
+                Err(NvmlError::NotSupported | NvmlError::InvalidArg) => continue,
+                Err(error) => return Err(failed(self.id, "read the MIG profiles", &error)),
+            };
+            let placements = ffi::placements(&self.device, profile.id);
+            let placements = self.tried("read the places of a MIG profile", placements)?;
+            let remaining = ffi::remaining(&self.device, profile.id);
+            profiles.push(MigProfile {
+                id: profile.id,
+                name: profile.name,
+                slices: profile.slices,
+                multiprocessors: profile.multiprocessors,
+                memory_mib: profile.memory_mib,
+                most: profile.most,
+                remaining: self.tried("read what is left of a MIG profile", remaining)?,
+                starts: placements.iter().map(|(start, _)| *start).collect(),
+                memory_slices: placements.first().map(|(_, size)| *size),
+            });
+        }
+        Ok(profiles)
+    }
+
+    fn gpu_instance(
+        &self,
+        handle: GpuInstanceHandle,
+        profile: &MigProfile,
+        uuids: &Uuids,
+    ) -> Result<GpuInstance, DeviceError> {
+        let info = self.info(handle)?;
+        let compute_instances = self
+            .compute_instances(handle)?
+            .into_iter()
+            .map(|(id, _)| ComputeInstance { id, uuid: uuids.get(&(info.id, id)).cloned() });
+        let compute_instances = compute_instances.collect();
+        let name = Some(profile.name.clone()).filter(|name| !name.is_empty());
+        Ok(GpuInstance {
+            id: info.id,
+            profile_id: info.profile_id,
+            profile: name,
+            start: info.slices.0,
+            memory_slices: info.slices.1,
+            compute_instances,
+        })
+    }
+
+    fn info(&self, handle: GpuInstanceHandle) -> Result<ffi::GpuInstanceInfo, DeviceError> {
+        self.tried("read a GPU instance", ffi::gpu_instance_info(&self.device, handle))
+    }
+
+    fn compute_profiles(&self, handle: GpuInstanceHandle) -> Result<Vec<ffi::ComputeProfile>, DeviceError> {
+        let mut profiles = Vec::new();
+        for index in 0..ffi::COMPUTE_PROFILES {
+            match ffi::compute_profile(&self.device, handle, index) {
+                Ok(profile) => profiles.push(profile),
+                Err(NvmlError::NotSupported | NvmlError::InvalidArg) => {}
+                Err(error) => return Err(failed(self.id, "read the profiles of compute instances", &error)),
+            }
+        }
+        Ok(profiles)
+    }
+
+    fn compute_instances(
+        &self,
+        handle: GpuInstanceHandle,
+    ) -> Result<Vec<(u32, ComputeInstanceHandle)>, DeviceError> {
+        let mut found = Vec::new();
+        for profile in self.compute_profiles(handle)? {
+            let listed = ffi::compute_instances(&self.device, handle, profile.id, profile.most);
+            for instance in self.tried("list the compute instances", listed)? {
+                let id = ffi::compute_instance_id(&self.device, instance);
+                found.push((self.tried("read a compute instance", id)?, instance));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The UUID of each compute instance, by the numbers of its GPU instance and its own.
+    fn uuids(&self) -> Result<Uuids, DeviceError> {
+        let count = self.tried("count the MIG devices", self.device.mig_device_count())?;
+        let mut uuids = Uuids::new();
+        for index in 0..count {
+            let device = match self.device.mig_device_by_index(index) {
+                Ok(device) => device,
+                Err(NvmlError::NotFound | NvmlError::InvalidArg) => continue, // the numbers have gaps
+                Err(error) => return Err(failed(self.id, "find a MIG device", &error)),
+            };
+            let ids = self.tried("read which partition a MIG device is", ffi::mig_device_ids(&device))?;
+            uuids.insert(ids, self.tried("read the UUID of a MIG device", device.uuid())?);
+        }
+        Ok(uuids)
+    }
+
+    /// The profile of a wanted partition, and where it is to lie.
+    fn placed<'l>(
+        &self,
+        layout: &'l MigLayout,
+        wanted: WantedPartition,
+    ) -> Result<(&'l MigProfile, Option<ffi::Slices>), DeviceError> {
+        let action = || format!("make a partition of profile {}", wanted.profile_id);
+        let Some(profile) = layout.profiles.iter().find(|profile| profile.id == wanted.profile_id) else {
+            let there: Vec<_> = layout.profiles.iter().map(|profile| profile.id).collect();
+            return Err(self.refused(action(), format!("there is no such profile; there are {there:?}")));
+        };
+        let Some(start) = wanted.start else { return Ok((profile, None)) };
+        match profile.memory_slices.filter(|_| profile.starts.contains(&start)) {
+            Some(size) => Ok((profile, Some((start, size)))),
+            None => Err(self.refused(
+                action(),
+                format!("it can't start at slice {start}; it can at {:?}", profile.starts),
+            )),
+        }
+    }
+
+    fn create_one(
+        &self,
+        profile: &MigProfile,
+        placement: Option<ffi::Slices>,
+    ) -> Result<GpuInstanceHandle, DeviceError> {
+        let at = placement.map_or(String::new(), |(start, _)| format!(" at slice {start}"));
+        let action = format!("make a partition of profile {} ({}){at}", profile.id, profile.name);
+        let instance = ffi::create_gpu_instance(&self.device, profile.id, placement);
+        let instance = self.tried(action.clone(), instance)?;
+        let filled = self.compute_profiles(instance).and_then(|profiles| {
+            let largest = profiles.into_iter().max_by_key(|profile| profile.slices);
+            let largest = largest
+                .ok_or_else(|| self.refused(action.clone(), "it has no profile of compute instances".into()));
+            let made = ffi::create_compute_instance(&self.device, instance, largest?.id);
+            self.tried(action, made)
+        });
+        match filled {
+            Ok(_) => Ok(instance),
+            Err(error) => {
+                self.undo(instance);
+                Err(error)
+            }
+        }
+    }
+
+    /// Destroys what was just made. That this failed, too, is logged: the first failure is the one to tell.
+    fn undo(&self, instance: GpuInstanceHandle) {
+        let destroyed = self.info(instance).and_then(|info| self.destroy(&[info.id]));
+        if let Err(error) = destroyed {
+            tracing::error!(device = %self.id, %error, "a partition that was just made is left over");
+        }
+    }
+
+    fn not_enabled(&self, mode: MigMode) -> DeviceError {
+        let said = match mode {
+            MigMode::Unsupported => "this GPU can't be partitioned",
+            _ => "the GPU is not in MIG mode",
+        };
+        DeviceError::Driver {
+            device: self.id.clone(),
+            action: "repartition".into(),
+            said: said.into(),
+            hint: match mode {
+                MigMode::Unsupported => "",
+                _ => "; stop all that uses it and run, as root: nvidia-smi --id=UUID --multi-instance-gpu=1",
+            },
+        }
+    }
+
+    fn refused(&self, action: String, said: String) -> DeviceError {
+        DeviceError::Driver { device: self.id.clone(), action, said, hint: "" }
+    }
+
+    fn tried<T>(&self, action: impl Into<String>, answer: Result<T, NvmlError>) -> Result<T, DeviceError> {
+        answer.map_err(|error| failed(self.id, action, &error))
+    }
+}
+
+/// A layout in one line.
+impl std::fmt::Display for MigLayout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.mode {
+            MigMode::Unsupported => return f.write_str("can't be partitioned"),
+            MigMode::Disabled => "off",
+            MigMode::Enabled => "on",
+        })?;
+        if let Some(mode) = self.mode_after_reset {
+            write!(f, " ({} after the next reset)", if mode == MigMode::Enabled { "on" } else { "off" })?;
+        }
+        if self.mode == MigMode::Enabled && self.gpu_instances.is_empty() {
+            f.write_str(", no partitions")?;
+        }
+        for instance in &self.gpu_instances {
+            let end = instance.start + instance.memory_slices.saturating_sub(1);
+            let profile = instance.profile.as_deref().unwrap_or("unnamed profile");
+            let computes = instance.compute_instances.len();
+            write!(
+                f,
+                ", {} {profile} (slices {}-{end}, {computes} compute instances)",
+                instance.id, instance.start
+            )?;
+        }
+        Ok(())
+    }
+}
