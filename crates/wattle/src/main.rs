@@ -33,6 +33,7 @@ enum Command {
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
+    Partition(commands::partition::PartitionArgs),
 }
 
 impl Command {
@@ -40,9 +41,12 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) => "error",
-            Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
-                "info"
-            }
+            Self::Serve(_)
+            | Self::Simulate(_)
+            | Self::Reproduce(_)
+            | Self::Import(_)
+            | Self::Runtimes(_)
+            | Self::Partition(_) => "info",
         }
     }
 }
@@ -59,5 +63,6 @@ fn main() -> std::process::ExitCode {
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
+        Command::Partition(args) => commands::partition::run(&args),
     }))
 }

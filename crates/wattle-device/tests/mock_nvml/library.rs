@@ -144,7 +144,8 @@ macro_rules! enter {
 
 pub(crate) use enter;
 
-// Handles: the device is 1 + its index; MIG device i is 100 + i; GPU instance id is 1000 + id; compute
+// Handles: the device is 1 + its index; a MIG device is 100 + 10 of its GPU
+// instance + its compute instance; GPU instance id is 1000 + id; compute
 // instance c of GPU instance g is 10000 + 100 g + c.
 
 unsafe fn write_text(text: &str, to: *mut c_char, length: u32) -> u32 {

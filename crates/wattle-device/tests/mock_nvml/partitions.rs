@@ -136,30 +136,22 @@ pub unsafe extern "C" fn nvmlDeviceGetMigDeviceHandleByIndex(
     to: *mut Device,
 ) -> u32 {
     let state = enter!("nvmlDeviceGetMigDeviceHandleByIndex");
-    if index as usize >= mig_devices(&state).len() {
-        return NOT_FOUND;
-    }
-    unsafe { *to = (100 + index) as usize as Device };
+    let Some((gpu, compute)) = mig_devices(&state).get(index as usize).copied() else { return NOT_FOUND };
+    unsafe { *to = (100 + 10 * gpu + compute) as usize as Device };
     SUCCESS
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetGpuInstanceId(mig_device: Device, to: *mut c_uint) -> u32 {
-    let state = enter!("nvmlDeviceGetGpuInstanceId");
-    let Some((gpu, _)) = mig_devices(&state).get(mig_device as usize - 100).copied() else {
-        return INVALID_ARGUMENT;
-    };
-    unsafe { *to = gpu };
+    let _state = enter!("nvmlDeviceGetGpuInstanceId");
+    unsafe { *to = (mig_device as usize as u32 - 100) / 10 };
     SUCCESS
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn nvmlDeviceGetComputeInstanceId(mig_device: Device, to: *mut c_uint) -> u32 {
-    let state = enter!("nvmlDeviceGetComputeInstanceId");
-    let Some((_, compute)) = mig_devices(&state).get(mig_device as usize - 100).copied() else {
-        return INVALID_ARGUMENT;
-    };
-    unsafe { *to = compute };
+    let _state = enter!("nvmlDeviceGetComputeInstanceId");
+    unsafe { *to = (mig_device as usize as u32 - 100) % 10 };
     SUCCESS
 }
 
