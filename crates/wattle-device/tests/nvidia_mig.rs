@@ -29,7 +29,7 @@ fn anywhere(profile_id: u32) -> WantedPartition {
 }
 
 fn lies(instance: &GpuInstance) -> (&str, u32, u32) {
-    (instance.profile.as_deref().unwrap(), instance.start, instance.memory_slices)
+    (instance.profile.as_deref().unwrap(), instance.start.unwrap(), instance.memory_slices.unwrap())
 }
 
 #[test]
@@ -42,7 +42,8 @@ fn an_empty_gpu_tells_what_it_could_have() {
     assert_eq!(names, [(19, "1g.5gb"), (14, "2g.10gb"), (9, "3g.20gb"), (5, "4g.20gb"), (0, "7g.40gb")]);
     let two = &layout.profiles[1];
     assert_eq!((two.slices, two.multiprocessors, two.memory_mib, two.most), (2, 28, 9856, 3));
-    assert_eq!((two.remaining, two.starts.as_slice(), two.memory_slices), (3, [0, 2, 4].as_slice(), Some(2)));
+    assert_eq!(two.starts, Some(vec![0, 2, 4]));
+    assert_eq!((two.remaining, two.memory_slices), (Some(3), Some(2)));
 }
 
 #[test]
@@ -60,11 +61,10 @@ fn partitions_are_made_largest_first_each_with_a_uuid_to_use_it_by() {
     assert!(uuids.iter().all(|uuid| uuid.starts_with("MIG-")) && uuids[0] != uuids[1], "{uuids:?}");
     let layout = mig.layout().unwrap();
     assert_eq!(layout.gpu_instances, made);
-    assert_eq!(layout.profiles[0].remaining, 0);
+    assert_eq!(layout.profiles[0].remaining, Some(0));
     assert_eq!(
         layout.to_string(),
-        "on, 1 3g.20gb (slices 0-3, 1 compute instances), 2 2g.10gb (slices 4-5, 1 compute instances), \
-         3 1g.5gb (slices 6-6, 1 compute instances)"
+        "on, 1 3g.20gb (slices 0-3), 2 2g.10gb (slices 4-5), 3 1g.5gb (slices 6-6)"
     );
 }
 
@@ -130,6 +130,24 @@ fn without_permission_nothing_is_repartitioned_and_the_error_says_what_to_do() {
 }
 
 #[test]
+fn without_permission_the_partitions_that_run_work_are_seen_and_the_rest_is_unknown() {
+    let mock = partitionable();
+    let device = mock.open();
+    let made = device.mig().unwrap().create(&[anywhere(ONE_G), anywhere(THREE_G)]).unwrap();
+    assert!(device.mig().unwrap().layout().unwrap().is_complete);
+    mock.set("no_permission", 1.0);
+    let layout = device.mig().unwrap().layout().unwrap();
+    assert!(!layout.is_complete);
+    let expected = made.into_iter().map(|one| GpuInstance { start: None, memory_slices: None, ..one });
+    assert_eq!(layout.gpu_instances, expected.collect::<Vec<_>>());
+    assert_eq!(layout.to_string(), "on, 1 3g.20gb, 2 1g.5gb (more may be kept from this user)");
+    assert_eq!((layout.profiles.len(), layout.profiles[0].remaining), (5, None));
+    let placed = WantedPartition { profile_id: ONE_G, start: Some(6) };
+    let error = device.mig().unwrap().create(&[placed]).unwrap_err().to_string();
+    assert!(error.contains("CAP_SYS_ADMIN"), "{error}");
+}
+
+#[test]
 fn a_gpu_that_is_not_in_mig_mode_says_so() {
     let mock = Mock::new();
     mock.set("mig_pending", 1.0);
@@ -157,7 +175,7 @@ fn a_partitioned_gpu_is_read_and_what_it_does_not_tell_is_unknown() {
     let fact = |name| &facts.iter().find(|(found, _)| *found == name).unwrap().1;
     assert!(matches!(fact("processes"), Access::Absent { because } if because.contains("MIG")));
     assert!(matches!(fact("own_share"), Access::Absent { because } if because.contains("MIG")));
-    assert_eq!(*fact("mig"), Access::Here("on, 1 3g.20gb (slices 0-3, 1 compute instances)".into()));
+    assert_eq!(*fact("mig"), Access::Here("on, 1 3g.20gb (slices 0-3)".into()));
     let room = "any of 3 x 1g.5gb, 1 x 2g.10gb, 1 x 3g.20gb";
     assert_eq!(*fact("mig_room"), Access::Here(room.into()));
 }

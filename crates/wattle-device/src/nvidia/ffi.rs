@@ -57,7 +57,6 @@ pub(super) struct ComputeProfile {
 /// What a GPU instance is.
 pub(super) struct GpuInstanceInfo {
     pub(super) id: u32,
-    pub(super) profile_id: u32,
     pub(super) slices: Slices,
 }
 
@@ -173,7 +172,7 @@ pub(super) fn gpu_instance_info(
     };
     call!(device, nvmlGpuInstanceGetInfo(instance.0, &mut info))?;
     let slices = (info.placement.start, info.placement.size);
-    Ok(GpuInstanceInfo { id: info.id, profile_id: info.profileId, slices })
+    Ok(GpuInstanceInfo { id: info.id, slices })
 }
 
 /// Makes an instance, at the given place or where the driver likes.

@@ -7,7 +7,7 @@ use nvml_wrapper::{Device, Nvml};
 use wattle_core::knob::{DeviceKnob, KnobRange};
 use wattle_core::units::{Megahertz, Watts};
 
-use super::error::{access, and_then};
+use super::error::{GRANT, access, and_then};
 use super::mig::{Mig, MigMode};
 use super::{Lock, NvidiaDevice, knobs, power, processes};
 use crate::device::{Access, DeviceError, Inspection, KnobView, SensorView};
@@ -117,6 +117,15 @@ fn facts(opened: &NvidiaDevice, mig: &Mig<'_>, is_partitioned: bool) -> Vec<(&'s
             ),
         ),
         (
+            "persistence_mode",
+            text(
+                device.is_in_persistent_mode().map(|is_on| {
+                    if is_on { "on".into() } else { "off: limits and locks end with the last user".into() }
+                }),
+                "nvmlDeviceGetPersistenceMode",
+            ),
+        ),
+        (
             "throttle_reasons",
             text(
                 device.current_throttle_reasons().map(throttle_reasons),
@@ -157,9 +166,16 @@ fn mig_layout(mig: &Mig<'_>) -> Access<String> {
 fn mig_room(mig: &Mig<'_>) -> Access<String> {
     match mig.layout() {
         Ok(layout) if layout.mode == MigMode::Enabled => {
-            let room = layout.profiles.iter().filter(|profile| profile.remaining > 0);
-            let room: Vec<_> =
-                room.map(|profile| format!("{} x {}", profile.remaining, profile.name)).collect();
+            if layout.profiles.iter().any(|profile| profile.remaining.is_none()) {
+                let because =
+                    "nvmlDeviceGetGpuInstanceRemainingCapacity is for those who may repartition".into();
+                return Access::Denied { because, fix: GRANT.into() };
+            }
+            let room = layout.profiles.iter().filter_map(|profile| match profile.remaining {
+                Some(remaining @ 1..) => Some(format!("{remaining} x {}", profile.name)),
+                _ => None,
+            });
+            let room: Vec<_> = room.collect();
             Access::Here(if room.is_empty() { "none".into() } else { format!("any of {}", room.join(", ")) })
         }
         Ok(_) => Access::Absent { because: "the GPU is not in MIG mode".into() },

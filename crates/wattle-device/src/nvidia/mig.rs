@@ -27,8 +27,29 @@ pub struct WantedPartition {
     pub start: Option<u32>,
 }
 
-/// UUIDs of compute instances, by the numbers of their GPU instances and their own.
-type Uuids = BTreeMap<(u32, u32), String>;
+/// Compute instances as every user sees them, by the numbers of their GPU instances and their own.
+type MigDevices = BTreeMap<(u32, u32), MigDevice>;
+
+struct MigDevice {
+    uuid: String,
+    profile: Option<String>,
+}
+
+/// The partitions that can be seen by what runs work in them.
+fn seen(devices: &MigDevices) -> Vec<GpuInstance> {
+    let mut instances: BTreeMap<u32, GpuInstance> = BTreeMap::new();
+    for ((id, compute), device) in devices {
+        let instance = instances.entry(*id).or_insert_with(|| GpuInstance {
+            id: *id,
+            profile: device.profile.clone(),
+            start: None,
+            memory_slices: None,
+            compute_instances: Vec::new(),
+        });
+        instance.compute_instances.push(ComputeInstance { id: *compute, uuid: Some(device.uuid.clone()) });
+    }
+    instances.into_values().collect()
+}
 
 /// The partitions of one open GPU.
 #[derive(Debug)]
@@ -44,17 +65,27 @@ impl Mig<'_> {
     /// [`DeviceError::Lost`], and [`DeviceError::Driver`] where the driver refuses.
     pub fn layout(&self) -> Result<MigLayout, DeviceError> {
         let (mode, mode_after_reset) = self.mode()?;
-        let mut layout =
-            MigLayout { mode, mode_after_reset, profiles: Vec::new(), gpu_instances: Vec::new() };
+        let mut layout = MigLayout {
+            mode,
+            mode_after_reset,
+            profiles: Vec::new(),
+            gpu_instances: Vec::new(),
+            is_complete: true,
+        };
         if mode != MigMode::Enabled {
             return Ok(layout);
         }
         layout.profiles = self.profiles()?;
-        let uuids = self.uuids()?;
+        let devices = self.mig_devices()?;
         for profile in &layout.profiles {
             let found = ffi::gpu_instances(&self.device, profile.id, profile.most);
-            for handle in self.tried("list the GPU instances", found)? {
-                layout.gpu_instances.push(self.gpu_instance(handle, profile, &uuids)?);
+            let Some(found) = self.allowed("list the GPU instances", found)? else {
+                layout.gpu_instances = seen(&devices);
+                layout.is_complete = false;
+                break;
+            };
+            for handle in found {
+                layout.gpu_instances.push(self.gpu_instance(handle, profile, &devices)?);
             }
         }
         layout.gpu_instances.sort_by_key(|instance| (instance.start, instance.id));
@@ -87,8 +118,8 @@ impl Mig<'_> {
                 }
             }
         }
-        let uuids = self.uuids()?;
-        made.into_iter().map(|(instance, profile)| self.gpu_instance(instance, profile, &uuids)).collect()
+        let devices = self.mig_devices()?;
+        made.into_iter().map(|(instance, profile)| self.gpu_instance(instance, profile, &devices)).collect()
     }
 
     /// Destroys partitions, by their numbers: their compute instances, then they themselves.
@@ -148,7 +179,7 @@ impl Mig<'_> {
                 Err(error) => return Err(failed(self.id, "read the MIG profiles", &error)),
             };
             let placements = ffi::placements(&self.device, profile.id);
-            let placements = self.tried("read the places of a MIG profile", placements)?;
+            let placements = self.allowed("read the places of a MIG profile", placements)?;
             let remaining = ffi::remaining(&self.device, profile.id);
             profiles.push(MigProfile {
                 id: profile.id,
@@ -157,9 +188,9 @@ impl Mig<'_> {
                 multiprocessors: profile.multiprocessors,
                 memory_mib: profile.memory_mib,
                 most: profile.most,
-                remaining: self.tried("read what is left of a MIG profile", remaining)?,
-                starts: placements.iter().map(|(start, _)| *start).collect(),
-                memory_slices: placements.first().map(|(_, size)| *size),
+                remaining: self.allowed("read what is left of a MIG profile", remaining)?,
+                memory_slices: placements.as_ref().and_then(|places| places.first()).map(|(_, size)| *size),
+                starts: placements.map(|places| places.iter().map(|(start, _)| *start).collect()),
             });
         }
         Ok(profiles)
@@ -169,21 +200,19 @@ impl Mig<'_> {
         &self,
         handle: GpuInstanceHandle,
         profile: &MigProfile,
-        uuids: &Uuids,
+        devices: &MigDevices,
     ) -> Result<GpuInstance, DeviceError> {
         let info = self.info(handle)?;
-        let compute_instances = self
-            .compute_instances(handle)?
-            .into_iter()
-            .map(|(id, _)| ComputeInstance { id, uuid: uuids.get(&(info.id, id)).cloned() });
+        let compute_instances = self.compute_instances(handle)?.into_iter().map(|(id, _)| {
+            let uuid = devices.get(&(info.id, id)).map(|device| device.uuid.clone());
+            ComputeInstance { id, uuid }
+        });
         let compute_instances = compute_instances.collect();
-        let name = Some(profile.name.clone()).filter(|name| !name.is_empty());
         Ok(GpuInstance {
             id: info.id,
-            profile_id: info.profile_id,
-            profile: name,
-            start: info.slices.0,
-            memory_slices: info.slices.1,
+            profile: Some(profile.name.clone()).filter(|name| !name.is_empty()),
+            start: Some(info.slices.0),
+            memory_slices: Some(info.slices.1),
             compute_instances,
         })
     }
@@ -219,10 +248,10 @@ impl Mig<'_> {
         Ok(found)
     }
 
-    /// The UUID of each compute instance, by the numbers of its GPU instance and its own.
-    fn uuids(&self) -> Result<Uuids, DeviceError> {
+    /// The compute instances that can run work, which every user may see.
+    fn mig_devices(&self) -> Result<MigDevices, DeviceError> {
         let count = self.tried("count the MIG devices", self.device.mig_device_count())?;
-        let mut uuids = Uuids::new();
+        let mut devices = MigDevices::new();
         for index in 0..count {
             let device = match self.device.mig_device_by_index(index) {
                 Ok(device) => device,
@@ -230,9 +259,13 @@ impl Mig<'_> {
                 Err(error) => return Err(failed(self.id, "find a MIG device", &error)),
             };
             let ids = self.tried("read which partition a MIG device is", ffi::mig_device_ids(&device))?;
-            uuids.insert(ids, self.tried("read the UUID of a MIG device", device.uuid())?);
+            let uuid = self.tried("read the UUID of a MIG device", device.uuid())?;
+            // Such as `NVIDIA A100-PCIE-40GB MIG 1g.5gb`.
+            let name = device.name().unwrap_or_default();
+            let profile = name.split_once(" MIG ").map(|(_, profile)| profile.to_owned());
+            devices.insert(ids, MigDevice { uuid, profile });
         }
-        Ok(uuids)
+        Ok(devices)
     }
 
     /// The profile of a wanted partition, and where it is to lie.
@@ -247,13 +280,14 @@ impl Mig<'_> {
             return Err(self.refused(action(), format!("there is no such profile; there are {there:?}")));
         };
         let Some(start) = wanted.start else { return Ok((profile, None)) };
-        match profile.memory_slices.filter(|_| profile.starts.contains(&start)) {
-            Some(size) => Ok((profile, Some((start, size)))),
-            None => Err(self.refused(
-                action(),
-                format!("it can't start at slice {start}; it can at {:?}", profile.starts),
-            )),
+        let Some((starts, size)) = profile.starts.as_ref().zip(profile.memory_slices) else {
+            return Err(failed(self.id, action(), &NvmlError::NoPermission));
+        };
+        if !starts.contains(&start) {
+            let said = format!("it can't start at slice {start}; it can at {starts:?}");
+            return Err(self.refused(action(), said));
         }
+        Ok((profile, Some((start, size))))
     }
 
     fn create_one(
@@ -307,6 +341,15 @@ impl Mig<'_> {
 
     fn refused(&self, action: String, said: String) -> DeviceError {
         DeviceError::Driver { device: self.id.clone(), action, said, hint: "" }
+    }
+
+    /// `None` where the answer is kept from this user.
+    fn allowed<T>(&self, action: &str, answer: Result<T, NvmlError>) -> Result<Option<T>, DeviceError> {
+        match answer {
+            Ok(value) => Ok(Some(value)),
+            Err(NvmlError::NoPermission) => Ok(None),
+            Err(error) => Err(failed(self.id, action, &error)),
+        }
     }
 
     fn tried<T>(&self, action: impl Into<String>, answer: Result<T, NvmlError>) -> Result<T, DeviceError> {

@@ -5,7 +5,8 @@
 //! A100 of 40 GB. State is numbers under names, set and read with `mock_set` and `mock_get`:
 //!
 //! - `fail:FUNCTION` is the code that a function returns; `fail_once:FUNCTION` does so for one call
-//! - `lost` is the code of all that takes a device, `no_permission` makes all that writes return that;
+//! - `lost` is the code of all that takes a device, `no_permission` is what all that nvml.h calls
+//!   privileged returns;
 //!   `fail_device:INDEX` is the code of opening one device
 //! - `power_mw`, `energy_mj`, … are what the GPU reads
 //! - `round_limit_mw`: the power limit is silently rounded down to a multiple
@@ -122,8 +123,10 @@ impl State {
                 return Some(code as u32);
             }
         }
-        let is_write = ["Set", "Reset", "Create", "Destroy"].iter().any(|verb| function.contains(verb));
-        if is_write && self.get("no_permission").is_some() {
+        let privileged =
+            ["Set", "Reset", "Create", "Destroy", "Placements", "RemainingCapacity", "GetGpuInstances"];
+        let is_privileged = privileged.iter().any(|part| function.contains(part));
+        if is_privileged && self.get("no_permission").is_some() {
             return Some(NO_PERMISSION);
         }
         self.get(&format!("fail:{function}")).map(|code| code as u32)
@@ -249,9 +252,13 @@ pub unsafe extern "C" fn nvmlDeviceGetUUID(device: Device, to: *mut c_char, leng
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nvmlDeviceGetName(_: Device, to: *mut c_char, length: c_uint) -> u32 {
-    let _state = enter!("nvmlDeviceGetName");
-    unsafe { write_text("NVIDIA A100-PCIE-40GB", to, length) }
+pub unsafe extern "C" fn nvmlDeviceGetName(device: Device, to: *mut c_char, length: c_uint) -> u32 {
+    let state = enter!("nvmlDeviceGetName");
+    let mut name = "NVIDIA A100-PCIE-40GB".to_owned();
+    if device as usize >= 100 {
+        name = format!("{name} {}", partitions::profile_name(&state, (device as usize as u32 - 100) / 10));
+    }
+    unsafe { write_text(&name, to, length) }
 }
 
 #[unsafe(no_mangle)]

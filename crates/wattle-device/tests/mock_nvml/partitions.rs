@@ -120,6 +120,12 @@ pub unsafe extern "C" fn nvmlDeviceGetMaxMigDeviceCount(_: Device, to: *mut c_ui
     SUCCESS
 }
 
+/// Such as `MIG 1g.5gb`.
+pub(crate) fn profile_name(state: &State, instance: u32) -> &'static str {
+    let found = state.instances.iter().find(|found| found.id == instance);
+    found.and_then(|found| profile_of(found.profile_id)).map_or("", |profile| profile.name)
+}
+
 /// The compute instances, in the order of MIG devices: GPU instance and own number.
 fn mig_devices(state: &State) -> Vec<(u32, u32)> {
     let of = |instance: &Instance| {

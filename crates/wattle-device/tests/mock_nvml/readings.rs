@@ -81,6 +81,7 @@ macro_rules! number {
 number!(nvmlDeviceGetPowerUsage, c_uint, "power_mw");
 number!(nvmlDeviceGetTotalEnergyConsumption, c_ulonglong, "energy_mj");
 number!(nvmlDeviceGetPowerManagementLimit, c_uint, "limit_mw");
+number!(nvmlDeviceGetPersistenceMode, c_uint, "persistence_mode");
 number!(nvmlDeviceGetEnforcedPowerLimit, c_uint, "limit_mw");
 number!(nvmlDeviceGetCurrentClocksThrottleReasons, c_ulonglong, "throttle_reasons");
 

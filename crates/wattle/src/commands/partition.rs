@@ -178,17 +178,20 @@ fn show(device: &NvidiaDevice, json: bool) -> Result<()> {
         table.row(row(instance));
     }
     say(if layout.gpu_instances.is_empty() { "no partitions".to_owned() } else { table.to_string() });
+    if !layout.is_complete {
+        say("there may be more: the driver tells all to root only (or with CAP_SYS_ADMIN)");
+    }
     let mut table = Table::new(&["profile", "number", "fit now", "of", "SMs", "MiB", "may start at"]);
     for profile in &layout.profiles {
-        let starts: Vec<_> = profile.starts.iter().map(u32::to_string).collect();
+        let starts: Vec<_> = profile.starts.iter().flatten().map(u32::to_string).collect();
         table.row([
             profile.name.clone(),
             profile.id.to_string(),
-            profile.remaining.to_string(),
+            profile.remaining.map_or("-".into(), |remaining| remaining.to_string()),
             profile.most.to_string(),
             profile.multiprocessors.to_string(),
             profile.memory_mib.to_string(),
-            starts.join(" "),
+            if starts.is_empty() { "-".into() } else { starts.join(" ") },
         ]);
     }
     say(table);
@@ -196,13 +199,12 @@ fn show(device: &NvidiaDevice, json: bool) -> Result<()> {
 }
 
 fn row(instance: &GpuInstance) -> [String; 4] {
-    let end = instance.start + instance.memory_slices.saturating_sub(1);
     let uuids: Vec<_> =
         instance.compute_instances.iter().map(|one| one.uuid.as_deref().unwrap_or("-")).collect();
     [
         instance.id.to_string(),
-        instance.profile.clone().unwrap_or_else(|| instance.profile_id.to_string()),
-        format!("{}-{end}", instance.start),
+        instance.profile.clone().unwrap_or("-".into()),
+        instance.slices().unwrap_or("-".into()),
         uuids.join(" "),
     ]
 }

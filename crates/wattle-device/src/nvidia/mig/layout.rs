@@ -25,6 +25,9 @@ pub struct MigLayout {
     pub profiles: Vec<MigProfile>,
     /// What partitions there are, by where they lie.
     pub gpu_instances: Vec<GpuInstance>,
+    /// Whether that is all. To users who may not repartition, the driver tells only partitions that can run
+    /// work, and not where they lie.
+    pub is_complete: bool,
 }
 
 /// A kind of partition.
@@ -42,11 +45,11 @@ pub struct MigProfile {
     pub memory_mib: u64,
     /// How many there can be on an empty GPU.
     pub most: u32,
-    /// How many more fit now.
-    pub remaining: u32,
-    /// Where it may lie: the first slices of memory it can start at, each.
-    pub starts: Vec<u32>,
-    /// How many slices of memory it takes.
+    /// How many more fit now; `None` where that is kept from this user.
+    pub remaining: Option<u32>,
+    /// Where it may lie, each by its first slice of memory; `None` where that is kept from this user.
+    pub starts: Option<Vec<u32>>,
+    /// How many slices of memory it takes; `None` where that is kept from this user.
     pub memory_slices: Option<u32>,
 }
 
@@ -55,14 +58,12 @@ pub struct MigProfile {
 pub struct GpuInstance {
     /// NVML's number of it.
     pub id: u32,
-    /// Its profile, by number.
-    pub profile_id: u32,
     /// Its profile, by name, where the driver tells it.
     pub profile: Option<String>,
-    /// The first slice of memory that it has.
-    pub start: u32,
-    /// How many slices of memory it has.
-    pub memory_slices: u32,
+    /// The first slice of memory that it has; `None` where that is kept from this user.
+    pub start: Option<u32>,
+    /// How many slices of memory it has; `None` where that is kept from this user.
+    pub memory_slices: Option<u32>,
     /// What runs work in it.
     pub compute_instances: Vec<ComputeInstance>,
 }
@@ -92,15 +93,23 @@ impl std::fmt::Display for MigLayout {
             f.write_str(", no partitions")?;
         }
         for instance in &self.gpu_instances {
-            let end = instance.start + instance.memory_slices.saturating_sub(1);
             let profile = instance.profile.as_deref().unwrap_or("unnamed profile");
-            let computes = instance.compute_instances.len();
-            write!(
-                f,
-                ", {} {profile} (slices {}-{end}, {computes} compute instances)",
-                instance.id, instance.start
-            )?;
+            write!(f, ", {} {profile}", instance.id)?;
+            if let Some(slices) = instance.slices() {
+                write!(f, " (slices {slices})")?;
+            }
+        }
+        if self.mode == MigMode::Enabled && !self.is_complete {
+            f.write_str(" (more may be kept from this user)")?;
         }
         Ok(())
+    }
+}
+
+impl GpuInstance {
+    /// The slices of memory that it has, such as `0-3`; `None` where that is kept from this user.
+    pub fn slices(&self) -> Option<String> {
+        let (start, count) = self.start.zip(self.memory_slices)?;
+        Some(format!("{start}-{}", start.saturating_add(count).saturating_sub(1)))
     }
 }
