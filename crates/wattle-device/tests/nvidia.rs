@@ -222,6 +222,8 @@ fn what_the_device_does_not_tell_is_unknown_and_never_zero() {
         assert_eq!(device.read(at(seconds)).unwrap(), expected);
     }
     assert_eq!(device.info().full_power, None);
+    let source = &device.info().power_provenance.source;
+    assert!(source.starts_with("unknown: no power is told"), "{source}");
 }
 
 #[test]

@@ -8,9 +8,9 @@ use wattle_core::knob::{DeviceKnob, KnobRange};
 use wattle_core::units::{Megahertz, Watts};
 
 use super::error::{GRANT, access, and_then};
-use super::mig::{Mig, MigMode};
+use super::mig::{Mig, MigLayout, MigMode};
 use super::{Lock, NvidiaDevice, knobs, power, processes};
-use crate::device::{Access, DeviceError, Inspection, KnobView, SensorView};
+use crate::device::{Access, Inspection, KnobView, SensorView};
 
 pub(super) fn inspect(opened: &NvidiaDevice) -> Inspection {
     let device = match opened.device() {
@@ -100,6 +100,7 @@ fn facts(opened: &NvidiaDevice, mig: &Mig<'_>, is_partitioned: bool) -> Vec<(&'s
     let device = &mig.device;
     let nvml: &Nvml = &opened.nvml;
     let text = |answer: Result<String, NvmlError>, call: &str| access(call, answer);
+    let (partitions, room) = mig_facts(mig);
     let default_limit = device.power_management_limit_default();
     vec![
         ("driver", text(nvml.sys_driver_version(), "nvmlSystemGetDriverVersion")),
@@ -133,8 +134,8 @@ fn facts(opened: &NvidiaDevice, mig: &Mig<'_>, is_partitioned: bool) -> Vec<(&'s
             ),
         ),
         ("energy_source", Access::Here(opened.info.power_provenance.to_string())),
-        ("mig", mig_layout(mig)),
-        ("mig_room", mig_room(mig)),
+        ("mig", partitions),
+        ("mig_room", room),
         ("processes", processes::describe(device, is_partitioned)),
         ("own_share", own_share(opened, is_partitioned)),
     ]
@@ -153,38 +154,37 @@ fn own_share(opened: &NvidiaDevice, is_partitioned: bool) -> Access<String> {
     Access::Here("by nvmlDeviceGetProcessUtilization, while this process uses the GPU".into())
 }
 
-fn mig_layout(mig: &Mig<'_>) -> Access<String> {
-    match mig.layout() {
-        Ok(layout) if layout.mode == MigMode::Unsupported => {
-            Access::Absent { because: "nvmlDeviceGetMigMode: this GPU can't be partitioned".into() }
+/// The partitions there are, and those that fit.
+fn mig_facts(mig: &Mig<'_>) -> (Access<String>, Access<String>) {
+    let layout = match mig.layout() {
+        Ok(layout) => layout,
+        Err(error) => {
+            let failed = Access::Failed { because: error.to_string() };
+            return (failed.clone(), failed);
         }
-        Ok(layout) => Access::Here(layout.to_string()),
-        Err(error) => failed(&error),
+    };
+    let absent = |because: &str| Access::Absent { because: because.to_owned() };
+    match layout.mode {
+        MigMode::Unsupported => {
+            let because = "nvmlDeviceGetMigMode: this GPU can't be partitioned";
+            (absent(because), absent(because))
+        }
+        MigMode::Disabled => (Access::Here(layout.to_string()), absent("the GPU is not in MIG mode")),
+        MigMode::Enabled => (Access::Here(layout.to_string()), mig_room(&layout)),
     }
 }
 
-fn mig_room(mig: &Mig<'_>) -> Access<String> {
-    match mig.layout() {
-        Ok(layout) if layout.mode == MigMode::Enabled => {
-            if layout.profiles.iter().any(|profile| profile.remaining.is_none()) {
-                let because =
-                    "nvmlDeviceGetGpuInstanceRemainingCapacity is for those who may repartition".into();
-                return Access::Denied { because, fix: GRANT.into() };
-            }
-            let room = layout.profiles.iter().filter_map(|profile| match profile.remaining {
-                Some(remaining @ 1..) => Some(format!("{remaining} x {}", profile.name)),
-                _ => None,
-            });
-            let room: Vec<_> = room.collect();
-            Access::Here(if room.is_empty() { "none".into() } else { format!("any of {}", room.join(", ")) })
-        }
-        Ok(_) => Access::Absent { because: "the GPU is not in MIG mode".into() },
-        Err(error) => failed(&error),
+fn mig_room(layout: &MigLayout) -> Access<String> {
+    if layout.profiles.iter().any(|profile| profile.remaining.is_none()) {
+        let because = "nvmlDeviceGetGpuInstanceRemainingCapacity is for those who may repartition".into();
+        return Access::Denied { because, fix: GRANT.into() };
     }
-}
-
-fn failed(error: &DeviceError) -> Access<String> {
-    Access::Failed { because: error.to_string() }
+    let room = layout.profiles.iter().filter_map(|profile| match profile.remaining {
+        Some(remaining @ 1..) => Some(format!("{remaining} x {}", profile.name)),
+        _ => None,
+    });
+    let room: Vec<_> = room.collect();
+    Access::Here(if room.is_empty() { "none".into() } else { format!("any of {}", room.join(", ")) })
 }
 
 /// Why the clocks are where they are, in words.

@@ -22,7 +22,7 @@ use wattle_core::id::DeviceId;
 use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange};
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::time::Timestamp;
-use wattle_core::units::{Megahertz, Watts};
+use wattle_core::units::Megahertz;
 
 use self::energy::{CounterReading, EnergyMeter, EnergySource};
 use self::error::{access, failed, known, words};
@@ -56,6 +56,8 @@ pub struct NvidiaDevice {
     energy: EnergyMeter,
     stuck: StuckPower,
     is_stuck: bool,
+    /// Whether the last reading told power, stuck or not.
+    tells_power: bool,
     /// `None` where this process has another number for the driver than for itself.
     own_share: Option<OwnShare>,
     limit: Access<KnobRange>,
@@ -162,13 +164,17 @@ impl NvidiaDevice {
             energy: EnergyMeter::new(),
             stuck: StuckPower::default(),
             is_stuck: false,
+            tells_power: true,
             own_share: permission::sees_driver_pids(&roots.proc).then(OwnShare::default),
             limit,
             clock,
             may_write,
             locked: Lock::Unknown,
         };
-        opened.tell_source();
+        opened.info.power_provenance.source = opened.source();
+        if let Access::Denied { because, fix } = &opened.may_write {
+            tracing::warn!(device = %opened.info.id, because, fix, "no knob of the GPU can be turned");
+        }
         Ok(opened)
     }
 
@@ -185,9 +191,24 @@ impl NvidiaDevice {
         found.map_err(|error| failed(&self.info.id, "find the device", &error))
     }
 
-    /// Says how the power is known, as it is now.
+    /// Says how the power is known, and logs where that has changed.
     fn tell_source(&mut self) {
-        let power = self.power.describe();
+        let source = self.source();
+        if source == self.info.power_provenance.source {
+            return;
+        }
+        let device = &self.info.id;
+        if self.is_stuck || matches!(self.energy.source(), EnergySource::Power { .. }) {
+            tracing::warn!(%device, source, "how the power is known has changed");
+        } else {
+            tracing::info!(%device, source, "how the power is known has changed");
+        }
+        self.info.power_provenance.source = source;
+    }
+
+    /// How the power is known, as it is now.
+    fn source(&self) -> String {
+        let power = if self.tells_power { self.power.describe() } else { "unknown" };
         let source = match self.energy.source() {
             EnergySource::CounterUnchecked => {
                 format!("NVML energy counter, not compared with power yet; power: {power}")
@@ -196,28 +217,13 @@ impl NvidiaDevice {
                 "NVML energy counter, {ratio:.2} of integrated power in the first {:.1} s; power: {power}",
                 window.as_secs_f64()
             ),
-            EnergySource::Power { because } => format!("{power}, integrated, because {because}"),
+            EnergySource::Power { because } if self.tells_power => {
+                format!("{power}, integrated, because {because}")
+            }
+            EnergySource::Power { because } => format!("unknown: no power is told, and {because}"),
         };
         let stuck = if self.is_stuck { " (stuck: unknown until it moves)" } else { "" };
-        self.info.power_provenance.source = format!("{source}{stuck}");
-    }
-
-    /// Power now, or `None` where it is unknown or the sensor is stuck.
-    fn watch_power(
-        &mut self,
-        now: Timestamp,
-        power: Option<Watts>,
-        utilization: Option<f64>,
-    ) -> Option<Watts> {
-        let power = power?;
-        let was_stuck = std::mem::replace(&mut self.is_stuck, self.stuck.is_stuck(now, power, utilization));
-        if self.is_stuck && !was_stuck {
-            let (device, watts) = (&self.info.id, power.get());
-            tracing::warn!(%device, watts, "the power sensor stands still while the GPU does not; not used");
-        } else if was_stuck && !self.is_stuck {
-            tracing::info!(device = %self.info.id, "the power sensor moves again");
-        }
-        (!self.is_stuck).then_some(power)
+        format!("{source}{stuck}")
     }
 }
 
@@ -252,16 +258,10 @@ impl Device for NvidiaDevice {
             None => None,
         };
         let utilization = utilization.map(|rates| (f64::from(rates.gpu) / 100.0).min(1.0));
-        let power = self.watch_power(now, power, utilization);
-        let before = self.energy.source().clone();
+        self.tells_power = power.is_some();
+        self.is_stuck = power.is_some_and(|power| self.stuck.is_stuck(now, power, utilization));
+        let power = power.filter(|_| !self.is_stuck);
         let energy = self.energy.advance(now, power, counter);
-        match (self.energy.source(), &before) {
-            (source, before) if source == before => {}
-            (EnergySource::Power { because }, _) => {
-                tracing::warn!(device = %self.info.id, because, "energy is integrated power from now on");
-            }
-            (source, _) => tracing::info!(device = %self.info.id, ?source, "the energy counter is trusted"),
-        }
         self.tell_source();
         Ok(Reading { at: now, energy, power, own_share, utilization })
     }
