@@ -11,6 +11,7 @@ use wattle_core::time::Timestamp;
 use crate::amd;
 use crate::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuRoots};
 use crate::device::{Access, Device};
+use crate::nvidia::{self, NvidiaRoots};
 use crate::zeusd::{self, NotWrapped, Zeusd};
 
 /// Where drivers look.
@@ -22,6 +23,10 @@ pub struct Locations {
     pub cpu_estimate: Option<CpuPowerEstimate>,
     /// The thread budget that the CPU's compute units turn.
     pub budget: Arc<CoreBudget>,
+    /// NVIDIA's library.
+    pub nvidia: NvidiaRoots,
+    /// AMD's library; `None` for the one that ROCm installs.
+    pub amd_smi: Option<PathBuf>,
     /// The socket of the zeusd that turns the knobs of GPUs that this user may not; `None` for no zeusd.
     pub zeusd: Option<PathBuf>,
 }
@@ -41,7 +46,7 @@ pub type Found = Access<Vec<Box<dyn Device>>>;
 type OpenAll = fn(&Locations) -> Found;
 
 /// Every driver of real devices, by its name.
-const DRIVERS: [(&str, OpenAll); 2] = [("cpu", cpu), ("amd", amd)];
+const DRIVERS: [(&str, OpenAll); 3] = [("cpu", cpu), ("nvidia", nvidia), ("amd", amd)];
 
 fn cpu(at: &Locations) -> Found {
     match CpuDevice::new("cpu".into(), &at.cpu, at.cpu_estimate.clone(), Arc::clone(&at.budget)) {
@@ -50,8 +55,12 @@ fn cpu(at: &Locations) -> Found {
     }
 }
 
+fn nvidia(at: &Locations) -> Found {
+    via_zeusd(nvidia::open_all(&at.nvidia), at)
+}
+
 fn amd(at: &Locations) -> Found {
-    via_zeusd(amd::open_all(None, &at.cpu.sys), at)
+    via_zeusd(amd::open_all(at.amd_smi.as_deref(), &at.cpu.sys), at)
 }
 
 /// The GPUs of a driver, with the knobs that this user may not turn turned by zeusd, where that is asked for.
@@ -187,7 +196,15 @@ mod tests {
     use crate::cpu::fake_tree::FakeTree;
 
     fn locations(tree: &FakeTree) -> Locations {
-        Locations { cpu: tree.roots(), cpu_estimate: None, budget: CoreBudget::new(2), zeusd: None }
+        let nowhere = tree.path("no-library.so");
+        Locations {
+            cpu: tree.roots(),
+            cpu_estimate: None,
+            budget: CoreBudget::new(2),
+            nvidia: NvidiaRoots { library: nowhere.clone(), ..NvidiaRoots::default() },
+            amd_smi: Some(nowhere),
+            zeusd: None,
+        }
     }
 
     #[test]

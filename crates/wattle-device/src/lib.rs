@@ -10,6 +10,7 @@ pub mod device;
 pub mod discover;
 pub mod held;
 pub mod lease;
+pub mod nvidia;
 pub mod recover;
 pub mod simulated;
 pub mod zeusd;

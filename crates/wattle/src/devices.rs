@@ -13,6 +13,7 @@ use wattle_device::device::KnobState;
 use wattle_device::discover::{self, Locations};
 use wattle_device::held::{Held, needs_lease};
 use wattle_device::lease::LeaseFolder;
+use wattle_device::nvidia::NvidiaRoots;
 use wattle_device::recover::{KnobPutBack, Recovered, Recovery, recover};
 use wattle_device::zeusd::DEFAULT_SOCKET;
 use wattle_server::control_loop::longest_tick;
@@ -33,6 +34,12 @@ pub(crate) struct DeviceArgs {
     /// /run/wattle, $XDG_RUNTIME_DIR/wattle, and wattle-UID in the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) lease_folder: Option<PathBuf>,
+    /// NVIDIA's management library [default: libnvidia-ml.so.1, wherever the loader finds it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nvml_lib: Option<PathBuf>,
+    /// AMD's management library [default: libamd_smi.so of ROCm, wherever it is installed]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) amd_smi_lib: Option<PathBuf>,
     /// Have zeusd, listening on this socket, turn the knobs of GPUs that this user may not; where it asks
     /// for a token, that in ZEUSD_TOKEN [default socket: /run/zeusd/zeusd.sock]
     #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = DEFAULT_SOCKET)]
@@ -46,7 +53,12 @@ impl DeviceArgs {
         if let Some(sys) = &self.sys_root {
             cpu.sys = sys.clone();
         }
-        Locations { cpu, cpu_estimate: estimate, budget, zeusd: self.zeusd.clone() }
+        let mut nvidia = NvidiaRoots::default();
+        if let Some(library) = &self.nvml_lib {
+            nvidia.library.clone_from(library);
+        }
+        let (amd_smi, zeusd) = (self.amd_smi_lib.clone(), self.zeusd.clone());
+        Locations { cpu, cpu_estimate: estimate, budget, nvidia, amd_smi, zeusd }
     }
 
     /// The lease folder to write to, made if it isn't there.
@@ -74,10 +86,25 @@ impl DeviceArgs {
         Ok(recoveries)
     }
 
-    /// Opens the device `wanted` to turn its knobs: puts back what a killed process left, takes hold of
-    /// the device, and has it watched that whoever turns the knobs, every `tick` or once a second while
-    /// there is nothing to do, does not stall for `stall_timeout`.
-    pub(crate) fn hold(
+    /// Opens the device `wanted` to turn its knobs: puts back what a killed process left, and takes hold
+    /// of the device, so that another can put back what this process leaves.
+    pub(crate) fn take(&self, wanted: &str, at: &Locations) -> Result<Held> {
+        log(&self.recover(at)?);
+        let mut device = discover::open(wanted, at)
+            .map_err(|error| anyhow!("{error}; or simulated, which is made of the models' profiles"))
+            .context(ConfigError)?;
+        match self.lease_folder() {
+            Ok(leases) => Held::with_lease(device, &leases).context(ConfigError),
+            // A machine on which nothing can be written does all the same, if there is no knob to record.
+            Err(error) if self.lease_folder.is_some() || needs_lease(&mut *device) => Err(error),
+            Err(_) => Ok(Held::new(device)),
+        }
+    }
+
+    /// [Takes](Self::take) the device `wanted` for a control loop, and has it watched that the loop, which
+    /// ticks every `tick`, or once a second while there is nothing to do, does not stall for
+    /// `stall_timeout`.
+    pub(crate) fn take_watched(
         &self,
         wanted: &str,
         at: Locations,
@@ -93,11 +120,8 @@ impl DeviceArgs {
             ))
             .context(ConfigError);
         }
-        log(&self.recover(&at)?);
-        let mut device = discover::open(wanted, &at)
-            .map_err(|error| anyhow!("{error}; or simulated, which is made of the models' profiles"))
-            .context(ConfigError)?;
-        let info = device.info();
+        let mut held = self.take(wanted, &at)?;
+        let info = held.info();
         let is_estimated = info.id.as_str() == "cpu" && info.power_provenance.basis != Basis::Measured;
         if is_estimated && tick < SHORTEST_ESTIMATED_TICK {
             return Err(anyhow!(
@@ -108,12 +132,6 @@ impl DeviceArgs {
             .context(ConfigError);
         }
         let id = info.id.clone();
-        let mut held = match self.lease_folder() {
-            Ok(leases) => Held::with_lease(device, &leases).context(ConfigError)?,
-            // A machine on which nothing can be written serves all the same, if it has no knob to record.
-            Err(error) if self.lease_folder.is_some() || needs_lease(&mut *device) => return Err(error),
-            Err(_) => Held::new(device),
-        };
         let reopen = move || discover::open(id.as_str(), &at).map_err(|error| error.to_string());
         held.watch(stall_timeout, Box::new(reopen)).context("failed to start the watch of the device")?;
         Ok(held)

@@ -35,6 +35,7 @@ enum Command {
     Import(Box<commands::import::ImportArgs>),
     Devices(commands::devices::DevicesArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
+    Partition(commands::partition::PartitionArgs),
 }
 
 impl Command {
@@ -43,9 +44,7 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) | Self::Devices(_) => "error",
-            Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
-                "info"
-            }
+            _ => "info",
         }
     }
 }
@@ -63,5 +62,6 @@ fn main() -> std::process::ExitCode {
         Command::Import(args) => commands::import::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
+        Command::Partition(args) => commands::partition::run(&args),
     }))
 }

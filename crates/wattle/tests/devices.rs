@@ -167,7 +167,9 @@ fn what_can_not_be_put_back_is_an_error_that_keeps_the_lease() {
     assert_eq!(json["leases"][0]["status"], "failed", "{json}");
 
     let refused = machine.serve_command("fixed").output().unwrap();
-    assert!(machine.lease().exists(), "{}", text(&refused));
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    assert!(text(&refused).contains("as a process that was killed left them"), "{}", text(&refused));
+    assert!(machine.lease().exists());
     fs::rename(clocks.with_extension("gone"), &clocks).unwrap();
     let json = machine.wattle(&["devices", "--restore", "--json"]).output().unwrap();
     let json: Value = serde_json::from_slice(&json.stdout).unwrap();

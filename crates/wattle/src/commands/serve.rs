@@ -163,6 +163,8 @@ struct ServeFile {
     device: Option<String>,
     sys_root: Option<PathBuf>,
     lease_folder: Option<PathBuf>,
+    nvml_lib: Option<PathBuf>,
+    amd_smi_lib: Option<PathBuf>,
     zeusd: Option<PathBuf>,
     start_compute_units: Option<u32>,
     stall_timeout_ms: Option<u64>,
@@ -352,12 +354,14 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         let devices = DeviceArgs {
             sys_root: args.devices.sys_root.or(file.sys_root),
             lease_folder: args.devices.lease_folder.or(file.lease_folder),
+            nvml_lib: args.devices.nvml_lib.or(file.nvml_lib),
+            amd_smi_lib: args.devices.amd_smi_lib.or(file.amd_smi_lib),
             zeusd: args.devices.zeusd.or(file.zeusd),
         };
         let stall_timeout =
             Duration::from_millis(args.stall_timeout_ms.or(file.stall_timeout_ms).unwrap_or(5000));
         let at = devices.locations(Arc::clone(&budget), estimate);
-        (devices.hold(&device, at, tick, stall_timeout)?, None)
+        (devices.take_watched(&device, at, tick, stall_timeout)?, None)
     };
     let (runtime, why) = runtime_args.choose(simulated)?;
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");
