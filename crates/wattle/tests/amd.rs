@@ -84,6 +84,14 @@ fn devices_lists_amd_gpus_with_their_knobs() {
 }
 
 #[test]
+fn a_zeusd_that_was_asked_for_and_is_not_there_is_told() {
+    let machine = Machine::new();
+    let output = machine.wattle(&["devices", "--zeusd", "none.sock"]).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(told.contains("zeusd is to turn its knobs, but no zeusd listens: none.sock: "), "{told}");
+}
+
+#[test]
 fn a_server_started_with_fewer_compute_units_has_them_masked_in_the_same_process() {
     let machine = Machine::new();
     let mut command = machine.serve(&["--device", "amd:0000:c2:00.0"]);

@@ -75,3 +75,11 @@ impl SmiError {
         }
     }
 }
+
+/// Why a library could not be loaded, in the system's words too: the error itself says only what was tried.
+pub(super) fn describe(error: &libloading::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

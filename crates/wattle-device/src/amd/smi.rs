@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libloading::Library;
 
-use super::error::{LOCK_TIMEOUT, READ_FIX, SUCCESS, SmiError};
+use super::error::{LOCK_TIMEOUT, READ_FIX, SUCCESS, SmiError, describe};
 use super::layout::{
     ClockInfo, CoreClockRange, EngineUsage, PowerCapInfo, PowerInfo24, PowerInfo25, PowerInfo26, Roomy,
     VersionWords,
@@ -119,7 +119,7 @@ impl Smi {
                     return started;
                 }
                 Err(error) if path.exists() => {
-                    return Access::Failed { because: format!("{}: {error}", path.display()) };
+                    return Access::Failed { because: format!("{}: {}", path.display(), describe(&error)) };
                 }
                 Err(_) => {}
             }
@@ -137,7 +137,7 @@ impl Smi {
         let failed = |because: String| Access::Failed { because: format!("{}: {because}", path.display()) };
         let calls = match Calls::find(&library) {
             Ok(calls) => calls,
-            Err(error) => return failed(format!("{error}; expected AMD SMI of ROCm 6.3 or later")),
+            Err(error) => return failed(format!("{}; expected AMD SMI of ROCm 6.3 to 7", describe(&error))),
         };
         // Until the version is known the order of calls is all ours, so there is nothing to lock.
         // SAFETY: no arguments but a flag.
@@ -336,13 +336,11 @@ impl Smi {
     }
 
     /// Sets both limits of the core clock, in the order in which the lower never passes the upper: the
-    /// driver refuses a limit on the wrong side of the other.
+    /// driver refuses a limit on the wrong side of the other. Down to whole megahertz, as every knob.
     pub(super) fn set_core_clock_limits(&self, gpu: GpuHandle, low: f64, high: f64) -> Result<(), SmiError> {
         let (_, high_now) = self.core_clock_limits(gpu)?;
         let order = if low > high_now { [(true, high), (false, low)] } else { [(false, low), (true, high)] };
-        order
-            .into_iter()
-            .try_for_each(|(highest, mhz)| self.set_core_clock_limit(gpu, highest, mhz.round() as u64))
+        order.into_iter().try_for_each(|(highest, mhz)| self.set_core_clock_limit(gpu, highest, mhz as u64))
     }
 
     /// How the driver chooses clocks; [`LEVEL_AUTO`] where nothing limits it.
