@@ -82,6 +82,15 @@ fn a_partition_lies_where_it_is_wanted_or_not_at_all() {
 }
 
 #[test]
+fn a_large_partition_goes_around_a_small_one_that_has_its_place() {
+    let mock = partitionable();
+    let device = mock.open();
+    let placed = WantedPartition { profile_id: ONE_G, start: Some(2) };
+    let made = device.mig().unwrap().create(&[anywhere(THREE_G), placed]).unwrap();
+    assert_eq!(made.iter().map(lies).collect::<Vec<_>>(), [("1g.5gb", 2, 1), ("3g.20gb", 4, 4)]);
+}
+
+#[test]
 fn where_one_partition_can_not_be_made_none_is_left() {
     let mock = partitionable();
     let device = mock.open();

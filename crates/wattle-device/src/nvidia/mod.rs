@@ -146,7 +146,8 @@ impl NvidiaDevice {
         }
         // A limit is a setting, not a measurement of what the device draws.
         let full_power = device.enforced_power_limit().ok().map(|limit| {
-            (knobs::watts(limit), Provenance::new(Basis::Assumed, "nvmlDeviceGetEnforcedPowerLimit"))
+            let source = "the power limit enforced at the start (nvmlDeviceGetEnforcedPowerLimit)";
+            (knobs::watts(limit), Provenance::new(Basis::Assumed, source))
         });
         let info = DeviceInfo {
             id: DeviceId::from(format!("nvidia:{uuid}").as_str()),
