@@ -51,19 +51,23 @@ impl Profile {
         sorted.into_iter().map(|(row, ..)| row).collect()
     }
 
-    /// The row that carries a load of `rps` rows per second at the least mean power, and that power.
+    /// The `wanted` row that carries a load of `rps` rows per second at the least mean power, and that power.
     ///
     /// The rows tell the power of a saturated model. Below that the device idles in between, where its
     /// idle power is known: **modelled**. Where it isn't, the power is that of the saturated model, which
     /// the load doesn't exceed.
-    pub fn least_power_at(&self, rps: f64) -> Option<(&ProfileRow, Watts)> {
+    pub fn least_power_at(
+        &self,
+        rps: f64,
+        wanted: impl Fn(&ProfileRow) -> bool,
+    ) -> Option<(&ProfileRow, Watts)> {
         let idle = self.head.idle_power_watts;
         let power = |row: &ProfileRow| {
             let most = row.throughput_rps.filter(|most| *most >= rps && *most > 0.0)?;
             let busy = PowerFigure::Mean.of(row)?;
             Some(idle.map_or(busy, |idle| power_at_utilization(idle.min(busy), busy, rps / most)))
         };
-        let able = self.rows.iter().filter_map(|row| Some((row, power(row)?)));
+        let able = self.rows.iter().filter(|row| wanted(row)).filter_map(|row| Some((row, power(row)?)));
         able.min_by(|a, b| a.1.get().total_cmp(&b.1.get()))
     }
 
@@ -125,9 +129,9 @@ mod tests {
     #[test]
     fn at_a_load_the_least_power_counts_idle_time() {
         let profile = profile("1,1,10,50,measured,measured,1\n2,1,100,70,measured,measured,1\n");
-        let (row, power) = profile.least_power_at(10.0).unwrap();
+        let (row, power) = profile.least_power_at(10.0, |_| true).unwrap();
         assert_eq!((row.point.batch_size, power), (2, Watts::new(25.0)), "busy for a tenth of the time");
-        assert_eq!(profile.least_power_at(100.1), None);
+        assert_eq!(profile.least_power_at(100.1, |_| true), None);
     }
 
     #[test]
