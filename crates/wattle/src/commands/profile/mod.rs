@@ -2,7 +2,8 @@
 
 mod diff;
 mod merge;
-
+mod plot;
+mod png;
 mod show;
 
 use anyhow::Result;
@@ -24,6 +25,7 @@ enum Action {
     Show(show::ShowArgs),
     Merge(merge::MergeArgs),
     Diff(diff::DiffArgs),
+    Plot(Box<plot::PlotArgs>),
 }
 
 /// Runs the command.
@@ -32,6 +34,7 @@ pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
         Action::Show(args) => show::run(args),
         Action::Merge(args) => merge::run(args),
         Action::Diff(args) => diff::run(args),
+        Action::Plot(args) => plot::run(args),
     }
 }
 

@@ -1,0 +1,296 @@
+//! The plots of one profile: surfaces over two knobs, lines over one, the front, and how well it predicts.
+
+use wattle_core::operating_point::ProfileRow;
+use wattle_core::profile::{KnobValue, LeaveOneOut, PointKnob, PowerFigure, Predictor, Profile};
+use wattle_core::units::{Joules, Watts};
+
+use super::page::Plot;
+use super::profile_slice::{ProfileView, Slice, in_words, round_levels, spread};
+use crate::plot::{
+    Axis, Contours, Frontier, Grid, HeatMap, Line, LineKind, LinePlot, Scatter, ScatterSeries, Size,
+};
+
+/// Values along an axis of a surface, at most.
+const MOST_LEVELS: usize = 48;
+/// Lines and colours of one plot, at most: as many as the palette has.
+const MOST_SERIES: usize = 7;
+/// Lines of one quantity on a surface, about.
+const CONTOURS: u32 = 6;
+/// Of the widest plots.
+const LARGE: Size = Size { width: 560, height: 330 };
+
+/// A plot with the name of its file.
+pub(super) struct Named {
+    pub(super) name: &'static str,
+    pub(super) plot: Plot,
+}
+
+/// A figure that is drawn.
+pub(super) struct Drawn {
+    title: &'static str,
+    unit: &'static str,
+    of: fn(&ProfileRow, PowerFigure) -> Option<f64>,
+}
+
+const THROUGHPUT: Drawn = Drawn { title: "throughput", unit: "rows/s", of: |row, _| row.throughput_rps };
+const POWER: Drawn = Drawn { title: "power", unit: "W", of: |row, figure| figure.of(row).map(Watts::get) };
+const ENERGY: Drawn =
+    Drawn { title: "energy per row", unit: "J", of: |row, _| row.energy_per_row().map(Joules::get) };
+const LATENCY_P99: Drawn =
+    Drawn { title: "latency of a batch, p99", unit: "ms", of: |row, _| row.latency_ms_p99 };
+const LATENCY_MEAN: Drawn =
+    Drawn { title: "latency of a batch, mean", unit: "ms", of: |row, _| row.latency_ms_mean };
+
+/// The 99th percentile of the latency where some row tells it, else the mean.
+fn latency_of(profile: &Profile) -> Drawn {
+    if profile.rows.iter().any(|row| row.latency_ms_p99.is_some()) { LATENCY_P99 } else { LATENCY_MEAN }
+}
+
+/// A figure over two knobs as shades, with lines of itself or of another.
+pub(super) fn surfaces(profile: &Profile, view: &ProfileView, x: PointKnob, y: PointKnob) -> Vec<Named> {
+    let slice = view.slice(profile, &[x, y]);
+    let predictor = profile.predictor();
+    let latency = latency_of(profile);
+    let pairs: [(&Drawn, &Drawn); 4] =
+        [(&THROUGHPUT, &POWER), (&POWER, &THROUGHPUT), (&ENERGY, &ENERGY), (&latency, &latency)];
+    let names = ["throughput-surface", "power-surface", "energy-surface", "latency-surface"];
+    let surface = Surface::new(&slice, &predictor, x, y);
+    let made = pairs.iter().zip(names).filter_map(|((shaded, lined), name)| {
+        let grid = surface.grid(|row| (shaded.of)(row, view.power));
+        let lines = surface.grid(|row| (lined.of)(row, view.power));
+        grid.values.iter().flatten().next()?;
+        let (low, high) = bounds(&lines);
+        let contours = Contours {
+            name: format!("{}, {}", lined.title, lined.unit),
+            grid: lines,
+            levels: round_levels(low, high, CONTOURS),
+        };
+        let map = HeatMap {
+            title: String::new(),
+            x: surface.x_axis(),
+            y: surface.y_axis(),
+            shaded: Axis::free(shaded.title, shaded.unit),
+            grid,
+            contours: if contours.levels.is_empty() { Vec::new() } else { vec![contours] },
+            marks: Some(("a row of the file".into(), surface.marks.clone())),
+            size: LARGE,
+        };
+        let at = if slice.words.is_empty() { String::new() } else { format!(", at {}", slice.words) };
+        let title = format!("{} over {} and {}{at}.", shaded.title, x.words(), y.words());
+        Some(Named { name, plot: plot(map.svg(), title) })
+    });
+    made.collect()
+}
+
+fn plot(svg: String, caption: String) -> Plot {
+    let mut letters = caption.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    let caption = first + letters.as_str();
+    Plot { svg, alternative: caption.clone(), caption }
+}
+
+/// The levels of two knobs, and the row at each pair of them: of the file, or predicted.
+struct Surface {
+    x: PointKnob,
+    y: PointKnob,
+    x_names: Vec<String>,
+    y_names: Vec<String>,
+    rows: Vec<Option<ProfileRow>>,
+    /// Where the file has a row.
+    marks: Vec<(f64, f64)>,
+}
+
+impl Surface {
+    fn new(slice: &Slice<'_>, predictor: &Predictor, x: PointKnob, y: PointKnob) -> Self {
+        let (along, up) = (levels(&slice.rows, x), levels(&slice.rows, y));
+        let mut rows = Vec::new();
+        let mut marks = Vec::new();
+        for (row_index, up) in up.iter().enumerate() {
+            for (column, along) in along.iter().enumerate() {
+                let mut point = along.point.clone();
+                y.copy(&up.point, &mut point);
+                let found = predictor.predict(&point);
+                let is_own = found.as_ref().is_some_and(|found| found.between.is_empty());
+                marks.extend(is_own.then_some((column as f64, row_index as f64)));
+                rows.push(found.map(|found| found.row));
+            }
+        }
+        let names = |knob: PointKnob, levels: &[&ProfileRow]| {
+            levels.iter().map(|row| value_text(knob.of(&row.point).as_ref())).collect::<Vec<_>>()
+        };
+        Self { x, y, x_names: names(x, &along), y_names: names(y, &up), rows, marks }
+    }
+
+    fn grid(&self, of: impl Fn(&ProfileRow) -> Option<f64>) -> Grid {
+        let places = |names: &[String]| (0..names.len()).map(|index| index as f64).collect();
+        let values = self.rows.iter().map(|row| row.as_ref().and_then(&of)).collect();
+        Grid { x: places(&self.x_names), y: places(&self.y_names), values }
+    }
+
+    fn x_axis(&self) -> Axis {
+        named_axis(self.x, self.x_names.clone())
+    }
+
+    fn y_axis(&self) -> Axis {
+        named_axis(self.y, self.y_names.clone())
+    }
+}
+
+fn named_axis(knob: PointKnob, names: Vec<String>) -> Axis {
+    Axis { unit: knob.unit().into(), ..Axis::named(knob.words(), names) }
+}
+
+fn value_text(value: Option<&KnobValue>) -> String {
+    value.map_or_else(|| "default".to_owned(), ToString::to_string)
+}
+
+/// One row for each value of `knob`, ascending.
+fn levels<'a>(rows: &[&'a ProfileRow], knob: PointKnob) -> Vec<&'a ProfileRow> {
+    let mut levels: Vec<&ProfileRow> = rows.to_vec();
+    levels.sort_by(|a, b| match (knob.of(&a.point), knob.of(&b.point)) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    });
+    levels.dedup_by(|a, b| knob.of(&a.point) == knob.of(&b.point));
+    spread(levels, MOST_LEVELS)
+}
+
+fn bounds(grid: &Grid) -> (f64, f64) {
+    let finite = grid.values.iter().flatten().filter(|value| value.is_finite());
+    finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), one| (low.min(*one), high.max(*one)))
+}
+
+/// Throughput, power, latency and energy over one knob, a line for each value of another.
+pub(super) fn lines(
+    profile: &Profile,
+    view: &ProfileView,
+    x: PointKnob,
+    series: Option<PointKnob>,
+) -> Vec<Named> {
+    let free: Vec<PointKnob> = std::iter::once(x).chain(series).collect();
+    let slice = view.slice(profile, &free);
+    let along = levels(&slice.rows, x);
+    if along.len() < 2 {
+        return Vec::new();
+    }
+    let is_named = along.iter().any(|row| !matches!(x.of(&row.point), Some(KnobValue::Number(_))));
+    let x_of = |row: &ProfileRow| match x.of(&row.point) {
+        Some(KnobValue::Number(number)) if !is_named => number,
+        value => along.iter().position(|level| x.of(&level.point) == value).unwrap_or_default() as f64,
+    };
+    let axis = if is_named {
+        named_axis(x, along.iter().map(|row| value_text(x.of(&row.point).as_ref())).collect())
+    } else {
+        let (low, high) =
+            (along.first().map_or(1.0, |row| x_of(row)), along.last().map_or(1.0, |row| x_of(row)));
+        let is_wide = low > 0.0 && high / low >= 8.0 && x != PointKnob::CoreClockMhz;
+        let axis = if is_wide { Axis::doubling } else { Axis::free };
+        axis(x.words(), x.unit())
+    };
+    let of_series = |row: &ProfileRow| series.and_then(|knob| knob.of(&row.point));
+    let shown = match series {
+        Some(knob) => spread(levels(&slice.rows, knob), MOST_SERIES),
+        None => along.first().copied().into_iter().collect(),
+    };
+    let latency = latency_of(profile);
+    let made = [
+        (&THROUGHPUT, "throughput-lines"),
+        (&POWER, "power-lines"),
+        (&latency, "latency-lines"),
+        (&ENERGY, "energy-lines"),
+    ];
+    let made = made.into_iter().filter_map(|(drawn, name)| {
+        let line = |level: &&ProfileRow| {
+            let value = of_series(level);
+            let rows = slice.rows.iter().filter(|row| of_series(row) == value);
+            Line {
+                name: series.map_or_else(String::new, |knob| in_words(knob, value.as_ref())),
+                kind: LineKind::Dotted,
+                points: rows.map(|row| (x_of(row), (drawn.of)(row, view.power))).collect(),
+            }
+        };
+        let lines: Vec<Line> = shown.iter().map(line).collect();
+        if !lines.iter().flat_map(|line| &line.points).any(|(_, y)| y.is_some()) {
+            return None;
+        }
+        let size = Size { height: 280, ..LARGE };
+        let y = Axis::from_zero(drawn.title, drawn.unit);
+        let svg = LinePlot { size, ..LinePlot::over("", axis.clone(), y, lines) }.svg();
+        let at = if slice.words.is_empty() { String::new() } else { format!(", at {}", slice.words) };
+        Some(Named { name, plot: plot(svg, format!("{} over {}{at}.", drawn.title, x.words())) })
+    });
+    made.collect()
+}
+
+/// Caps where nothing else is asked: a few round ones among the powers of the profile.
+pub(super) fn round_caps(profile: &Profile, figure: PowerFigure) -> Vec<Watts> {
+    let powers = || profile.rows.iter().filter_map(|row| figure.of(row).map(Watts::get));
+    let (low, high) = (powers().fold(f64::INFINITY, f64::min), powers().fold(f64::NEG_INFINITY, f64::max));
+    round_levels(low, high, 4).into_iter().map(Watts::new).collect()
+}
+
+/// Throughput against power, all points of all of `groups`, with caps and the front.
+pub(super) fn front(
+    groups: Vec<(String, Vec<&ProfileRow>)>,
+    caps: &[Watts],
+    figure: PowerFigure,
+) -> Option<Plot> {
+    let point = |row: &&ProfileRow| Some((figure.of(row)?.get(), row.throughput_rps?));
+    let series: Vec<ScatterSeries> = groups
+        .into_iter()
+        .map(|(name, rows)| ScatterSeries { name, points: rows.iter().filter_map(point).collect() })
+        .filter(|series| !series.points.is_empty())
+        .collect();
+    if series.is_empty() {
+        return None;
+    }
+    let scatter = Scatter {
+        title: String::new(),
+        x: Axis::free("power", "W"),
+        y: Axis::from_zero("throughput", "rows/s"),
+        series,
+        frontier: Some(Frontier { less_x: true, less_y: false }),
+        bounds: caps.iter().map(|cap| (format!("{} W", cap.get()), cap.get())).collect(),
+        size: LARGE,
+    };
+    let caption = "Throughput against power, every row a dot. On the line no other row is better in both.";
+    Some(plot(scatter.svg(), caption.into()))
+}
+
+/// The rows by the knob that tells them apart best: a name first, then one of few values.
+pub(super) fn coloured(profile: &Profile) -> Vec<(String, Vec<&ProfileRow>)> {
+    let order = [
+        PointKnob::Variant,
+        PointKnob::Partition,
+        PointKnob::Instances,
+        PointKnob::CoresPerInstance,
+        PointKnob::ComputeUnits,
+        PointKnob::DutyCycle,
+        PointKnob::BatchSize,
+        PointKnob::CoreClockMhz,
+    ];
+    let few = order.into_iter().find(|knob| (2..=MOST_SERIES).contains(&profile.values_of(*knob).len()));
+    let Some(knob) = few else { return vec![("a row".into(), profile.rows.iter().collect())] };
+    let values = profile.values_of(knob).into_iter();
+    let of =
+        |value: &Option<KnobValue>| profile.rows.iter().filter(|row| knob.of(&row.point) == *value).collect();
+    values.map(|value| (in_words(knob, value.as_ref()), of(&value))).collect()
+}
+
+/// How large a share of rows is predicted from the others within how much.
+pub(super) fn errors(found: &LeaveOneOut) -> Option<Plot> {
+    let percent = |errors: &[f64]| errors.iter().map(|error| error * 100.0).collect::<Vec<_>>();
+    let samples =
+        [("throughput", &found.throughput), ("power", &found.power), ("latency, mean", &found.latency)];
+    let samples: Vec<(String, Vec<f64>)> = samples
+        .into_iter()
+        .filter(|(_, errors)| !errors.is_empty())
+        .map(|(name, errors)| (name.to_owned(), percent(errors)))
+        .collect();
+    if samples.is_empty() {
+        return None;
+    }
+    let plot_of = LinePlot::cdf("", Axis::from_zero("off by", "%"), &samples);
+    let svg = LinePlot { size: Size { height: 280, ..LARGE }, ..plot_of }.svg();
+    Some(plot(svg, "How far each row is from what the others predict for it.".into()))
+}
