@@ -16,6 +16,8 @@ const MOST_LEVELS: usize = 48;
 const MOST_SERIES: usize = 7;
 /// Lines of one quantity on a surface, about.
 const CONTOURS: u32 = 6;
+/// Errors in percent that are drawn as this are this or less.
+const LEAST_ERROR: f64 = 0.0625;
 /// Of the widest plots.
 const LARGE: Size = Size { width: 560, height: 330 };
 
@@ -66,7 +68,7 @@ pub(super) fn surfaces(profile: &Profile, view: &ProfileView, x: PointKnob, y: P
             levels: round_levels(low, high, CONTOURS),
         };
         let map = HeatMap {
-            title: String::new(),
+            title: title(profile, &slice),
             x: surface.x_axis(),
             y: surface.y_axis(),
             shaded: Axis::free(shaded.title, shaded.unit),
@@ -75,11 +77,26 @@ pub(super) fn surfaces(profile: &Profile, view: &ProfileView, x: PointKnob, y: P
             marks: Some(("a row of the file".into(), surface.marks.clone())),
             size: LARGE,
         };
-        let at = if slice.words.is_empty() { String::new() } else { format!(", at {}", slice.words) };
-        let title = format!("{} over {} and {}{at}.", shaded.title, x.words(), y.words());
-        Some(Named { name, plot: plot(map.svg(), title) })
+        let with = if shaded.title == lined.title {
+            String::new()
+        } else {
+            format!(" with lines of {}", lined.title)
+        };
+        let caption = format!("{}{with} over {} and {}{}.", shaded.title, x.words(), y.words(), at(&slice));
+        Some(Named { name, plot: plot(map.svg(), caption) })
     });
     made.collect()
+}
+
+/// The model and where the knobs stand that are not drawn.
+fn title(profile: &Profile, slice: &Slice<'_>) -> String {
+    let model = profile.head.model.as_str();
+    if slice.words.is_empty() { model.to_owned() } else { format!("{model}, {}", slice.words) }
+}
+
+/// Where the knobs stand that are not drawn, at the end of a sentence.
+fn at(slice: &Slice<'_>) -> String {
+    if slice.words.is_empty() { String::new() } else { format!(", at {}", slice.words) }
 }
 
 fn plot(svg: String, caption: String) -> Plot {
@@ -188,10 +205,12 @@ pub(super) fn lines(
         axis(x.words(), x.unit())
     };
     let of_series = |row: &ProfileRow| series.and_then(|knob| knob.of(&row.point));
-    let shown = match series {
-        Some(knob) => spread(levels(&slice.rows, knob), MOST_SERIES),
+    let every = match series {
+        Some(knob) => levels(&slice.rows, knob),
         None => along.first().copied().into_iter().collect(),
     };
+    let all_series = every.len();
+    let shown = spread(every, MOST_SERIES);
     let latency = latency_of(profile);
     let made = [
         (&THROUGHPUT, "throughput-lines"),
@@ -215,9 +234,14 @@ pub(super) fn lines(
         }
         let size = Size { height: 280, ..LARGE };
         let y = Axis::from_zero(drawn.title, drawn.unit);
-        let svg = LinePlot { size, ..LinePlot::over("", axis.clone(), y, lines) }.svg();
-        let at = if slice.words.is_empty() { String::new() } else { format!(", at {}", slice.words) };
-        Some(Named { name, plot: plot(svg, format!("{} over {}{at}.", drawn.title, x.words())) })
+        let svg = LinePlot { size, ..LinePlot::over(&title(profile, &slice), axis.clone(), y, lines) }.svg();
+        let left_out = if all_series > shown.len() {
+            format!(" {} of {all_series} values are shown.", shown.len())
+        } else {
+            String::new()
+        };
+        let caption = format!("{} over {}{}.{left_out}", drawn.title, x.words(), at(&slice));
+        Some(Named { name, plot: plot(svg, caption) })
     });
     made.collect()
 }
@@ -226,11 +250,12 @@ pub(super) fn lines(
 pub(super) fn round_caps(profile: &Profile, figure: PowerFigure) -> Vec<Watts> {
     let powers = || profile.rows.iter().filter_map(|row| figure.of(row).map(Watts::get));
     let (low, high) = (powers().fold(f64::INFINITY, f64::min), powers().fold(f64::NEG_INFINITY, f64::max));
-    round_levels(low, high, 4).into_iter().map(Watts::new).collect()
+    round_levels(low, high, 5).into_iter().map(Watts::new).collect()
 }
 
 /// Throughput against power, all points of all of `groups`, with caps and the front.
 pub(super) fn front(
+    title: &str,
     groups: Vec<(String, Vec<&ProfileRow>)>,
     caps: &[Watts],
     figure: PowerFigure,
@@ -245,7 +270,7 @@ pub(super) fn front(
         return None;
     }
     let scatter = Scatter {
-        title: String::new(),
+        title: title.into(),
         x: Axis::free("power", "W"),
         y: Axis::from_zero("throughput", "rows/s"),
         series,
@@ -278,8 +303,10 @@ pub(super) fn coloured(profile: &Profile) -> Vec<(String, Vec<&ProfileRow>)> {
 }
 
 /// How large a share of rows is predicted from the others within how much.
-pub(super) fn errors(found: &LeaveOneOut) -> Option<Plot> {
-    let percent = |errors: &[f64]| errors.iter().map(|error| error * 100.0).collect::<Vec<_>>();
+pub(super) fn errors(title: &str, found: &LeaveOneOut) -> Option<Plot> {
+    // Less than shows has no place on an axis of doublings.
+    let percent =
+        |errors: &[f64]| errors.iter().map(|error| (error * 100.0).max(LEAST_ERROR)).collect::<Vec<_>>();
     let samples =
         [("throughput", &found.throughput), ("power", &found.power), ("latency, mean", &found.latency)];
     let samples: Vec<(String, Vec<f64>)> = samples
@@ -290,7 +317,7 @@ pub(super) fn errors(found: &LeaveOneOut) -> Option<Plot> {
     if samples.is_empty() {
         return None;
     }
-    let plot_of = LinePlot::cdf("", Axis::from_zero("off by", "%"), &samples);
+    let plot_of = LinePlot::cdf(title, Axis::doubling("off by at most", "%"), &samples);
     let svg = LinePlot { size: Size { height: 280, ..LARGE }, ..plot_of }.svg();
-    Some(plot(svg, "How far each row is from what the others predict for it.".into()))
+    Some(plot(svg, "How far rows are from what the others predict for them: the share of rows that is off by at most so much.".into()))
 }

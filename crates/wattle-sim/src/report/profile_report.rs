@@ -30,18 +30,18 @@ pub fn profile_report(
     profiles: &[(String, Profile)],
     view: &ProfileView,
 ) -> Result<ProfileReport, ProfileViewError> {
+    profiles.iter().try_for_each(|(file, profile)| view.check(file, profile))?;
     let mut blocks = Vec::new();
     let mut plots = Vec::new();
     if profiles.len() > 1 {
         let all = profiles.iter().map(|(file, profile)| (file.clone(), profile.rows.iter().collect()));
-        if let Some(plot) = front(all.collect(), &view.caps, view.power) {
+        if let Some(plot) = front("", all.collect(), &view.caps, view.power) {
             blocks.push(Block::Heading("Side by side".into()));
             plots.push(("all-front".to_owned(), plot.svg.clone()));
-            blocks.push(Block::Plots(vec![plot]));
+            blocks.push(Block::Pairs(vec![plot]));
         }
     }
     for (index, (file, profile)) in profiles.iter().enumerate() {
-        view.check(file, profile)?;
         let prefix = if profiles.len() > 1 { format!("{}-", index + 1) } else { String::new() };
         let mut keep = |named: Named| {
             plots.push((format!("{prefix}{}", named.name), named.plot.svg.clone()));
@@ -64,8 +64,16 @@ fn section(
 ) -> Vec<Block> {
     let mut blocks = vec![Block::Table(facts(file, profile))];
     let caps = if view.caps.is_empty() { round_caps(profile, view.power) } else { view.caps.clone() };
-    if let Some(plot) = front(coloured(profile), &caps, view.power) {
-        blocks.push(Block::Plots(vec![keep(Named { name: "front", plot })]));
+    if let Some(plot) = front(profile.head.model.as_str(), coloured(profile), &caps, view.power) {
+        blocks.push(Block::Pairs(vec![keep(Named { name: "front", plot })]));
+    }
+    if profile.rows.iter().any(|row| view.power.of(row).is_some()) {
+        let counts = match view.power {
+            PowerFigure::Max => "the highest of a row, else its 95th percentile, else its mean",
+            PowerFigure::P95 => "the 95th percentile of a row, else its highest, else its mean",
+            PowerFigure::Mean => "the mean of a row, else its 95th percentile, else its highest",
+        };
+        blocks.push(Block::Note(format!("Power is {counts}, whichever is known first.")));
     }
     if !caps.is_empty() {
         blocks.push(Block::Table(under_caps(profile, &caps, view.power)));
@@ -87,7 +95,7 @@ fn section(
             .map(&mut *keep)
             .collect();
         if !drawn.is_empty() {
-            blocks.push(Block::Plots(drawn));
+            blocks.push(Block::Pairs(drawn));
             let note = "A place without a dot is predicted from the rows around it, at best modelled; an empty \
                         one lies outside what was profiled.";
             blocks.push(Block::Note(note.into()));
@@ -95,7 +103,7 @@ fn section(
         let (along, series) = line_knobs(profile, view, x, y);
         let drawn: Vec<Plot> = lines(profile, view, along, series).into_iter().map(&mut *keep).collect();
         if !drawn.is_empty() {
-            blocks.push(Block::Plots(drawn));
+            blocks.push(Block::Pairs(drawn));
         }
     }
     let found = profile.leave_one_out(view.power);
@@ -106,8 +114,8 @@ fn section(
         profile.rows.len(),
         found.outside
     )));
-    if let Some(plot) = errors(&found) {
-        blocks.push(Block::Plots(vec![keep(Named { name: "prediction", plot })]));
+    if let Some(plot) = errors(profile.head.model.as_str(), &found) {
+        blocks.push(Block::Pairs(vec![keep(Named { name: "prediction", plot })]));
         let of =
             [("throughput", &found.throughput), ("power", &found.power), ("latency, mean", &found.latency)];
         let rows = of.into_iter().filter(|(_, errors)| !errors.is_empty()).map(|(name, errors)| {
@@ -160,10 +168,8 @@ fn facts(file: &str, profile: &Profile) -> Table {
         ("driver", optional(&head.conditions.driver)),
         ("model SHA-256", head.conditions.model_sha256.clone().map(Cell::Hash)),
         ("created", optional(&head.created)),
-        (
-            "rows",
-            Some(Cell::Text(format!("{}: time figures {}", profile.rows.len(), count(|row| row.basis)))),
-        ),
+        ("rows", Some(Cell::Text(profile.rows.len().to_string()))),
+        ("time figures", Some(Cell::Text(count(|row| row.basis)))),
         ("power figures", Some(Cell::Text(count(|row| row.power_basis)))),
         ("power", Some(Cell::Provenance(Provenance::new(worst, head.power_source.clone())))),
         (
@@ -198,7 +204,7 @@ fn points<'a>(
     figure: PowerFigure,
 ) -> Table {
     let headers =
-        [heading, "throughput, rows", "power", "latency p99", "mean", "energy per row", "known", "point"];
+        [heading, "throughput, rows", "power", "latency, p99", "mean", "energy per row", "known", "point"];
     let has_point = heading != "point";
     let row = |(heading, row): (String, Option<&ProfileRow>)| {
         let of = |of: fn(&ProfileRow) -> Option<f64>| row.and_then(of);
