@@ -4,6 +4,7 @@ use wattle_core::operating_point::ProfileRow;
 use wattle_core::profile::{KnobValue, LeaveOneOut, PointKnob, PowerFigure, Predictor, Profile};
 use wattle_core::units::{Joules, Watts};
 
+use super::number::watts;
 use super::page::Plot;
 use super::profile_slice::{ProfileView, Slice, in_words, round_levels, spread};
 use crate::plot::{
@@ -56,11 +57,14 @@ pub(super) fn surfaces(profile: &Profile, view: &ProfileView, x: PointKnob, y: P
     let pairs: [(&Drawn, &Drawn); 4] =
         [(&THROUGHPUT, &POWER), (&POWER, &THROUGHPUT), (&ENERGY, &ENERGY), (&latency, &latency)];
     let names = ["throughput-surface", "power-surface", "energy-surface", "latency-surface"];
-    let surface = Surface::new(&slice, &predictor, x, y);
+    let Some(surface) = Surface::new(profile, &slice, &predictor, x, y) else { return Vec::new() };
     let made = pairs.iter().zip(names).filter_map(|((shaded, lined), name)| {
-        let grid = surface.grid(|row| (shaded.of)(row, view.power));
-        let lines = surface.grid(|row| (lined.of)(row, view.power));
+        let grid_of = |drawn: &Drawn| surface.grid(|row| (drawn.of)(row, view.power));
+        let grid = grid_of(shaded);
         grid.values.iter().flatten().next()?;
+        // Lines of the figure itself where the other is unknown.
+        let lined = if grid_of(lined).values.iter().flatten().next().is_some() { *lined } else { *shaded };
+        let lines = grid_of(lined);
         let (low, high) = bounds(&lines);
         let contours = Contours {
             name: format!("{}, {}", lined.title, lined.unit),
@@ -118,13 +122,24 @@ struct Surface {
 }
 
 impl Surface {
-    fn new(slice: &Slice<'_>, predictor: &Predictor, x: PointKnob, y: PointKnob) -> Self {
-        let (along, up) = (levels(&slice.rows, x), levels(&slice.rows, y));
+    /// `None` where the slice has no row.
+    fn new(
+        profile: &Profile,
+        slice: &Slice<'_>,
+        predictor: &Predictor,
+        x: PointKnob,
+        y: PointKnob,
+    ) -> Option<Self> {
+        let base = slice.rows.first()?;
+        // All levels of the profile: where few rows are in the slice itself, others tell of it.
+        let all: Vec<&ProfileRow> = profile.rows.iter().collect();
+        let (along, up) = (levels(&all, x), levels(&all, y));
         let mut rows = Vec::new();
         let mut marks = Vec::new();
         for (row_index, up) in up.iter().enumerate() {
             for (column, along) in along.iter().enumerate() {
-                let mut point = along.point.clone();
+                let mut point = base.point.clone();
+                x.copy(&along.point, &mut point);
                 y.copy(&up.point, &mut point);
                 let found = predictor.predict(&point);
                 let is_own = found.as_ref().is_some_and(|found| found.between.is_empty());
@@ -135,7 +150,7 @@ impl Surface {
         let names = |knob: PointKnob, levels: &[&ProfileRow]| {
             levels.iter().map(|row| value_text(knob.of(&row.point).as_ref())).collect::<Vec<_>>()
         };
-        Self { x, y, x_names: names(x, &along), y_names: names(y, &up), rows, marks }
+        Some(Self { x, y, x_names: names(x, &along), y_names: names(y, &up), rows, marks })
     }
 
     fn grid(&self, of: impl Fn(&ProfileRow) -> Option<f64>) -> Grid {
@@ -200,7 +215,8 @@ pub(super) fn lines(
     } else {
         let (low, high) =
             (along.first().map_or(1.0, |row| x_of(row)), along.last().map_or(1.0, |row| x_of(row)));
-        let is_wide = low > 0.0 && high / low >= 8.0 && x != PointKnob::CoreClockMhz;
+        let is_wide = low > 0.0 && (x == PointKnob::BatchSize || high / low >= 8.0);
+        // Batch sizes and other wide ranges go by doublings.
         let axis = if is_wide { Axis::doubling } else { Axis::free };
         axis(x.words(), x.unit())
     };
@@ -253,33 +269,54 @@ pub(super) fn round_caps(profile: &Profile, figure: PowerFigure) -> Vec<Watts> {
     round_levels(low, high, 5).into_iter().map(Watts::new).collect()
 }
 
-/// Throughput against power, all points of all of `groups`, with caps and the front.
-pub(super) fn front(
+/// Throughput against power, and energy against throughput: all points of all of `groups`, with the best.
+pub(super) fn fronts(
     title: &str,
-    groups: Vec<(String, Vec<&ProfileRow>)>,
+    groups: &[(String, Vec<&ProfileRow>)],
     caps: &[Watts],
     figure: PowerFigure,
-) -> Option<Plot> {
-    let point = |row: &&ProfileRow| Some((figure.of(row)?.get(), row.throughput_rps?));
-    let series: Vec<ScatterSeries> = groups
-        .into_iter()
-        .map(|(name, rows)| ScatterSeries { name, points: rows.iter().filter_map(point).collect() })
-        .filter(|series| !series.points.is_empty())
-        .collect();
-    if series.is_empty() {
-        return None;
-    }
-    let scatter = Scatter {
-        title: title.into(),
-        x: Axis::free("power", "W"),
-        y: Axis::from_zero("throughput", "rows/s"),
-        series,
-        frontier: Some(Frontier { less_x: true, less_y: false }),
-        bounds: caps.iter().map(|cap| (format!("{} W", cap.get()), cap.get())).collect(),
-        size: LARGE,
+) -> Vec<Named> {
+    let with_caps = caps.iter().map(|cap| (watts(cap.get()), cap.get())).collect();
+    let front = scatter(title, groups, (&POWER, &THROUGHPUT), figure, with_caps);
+    let energy = scatter(title, groups, (&THROUGHPUT, &ENERGY), figure, Vec::new());
+    let named = |name, caption: &str, scatter: Option<Scatter>| {
+        let plot = plot(scatter?.svg(), format!("{caption}: every row; the line joins the best."));
+        Some(Named { name, plot })
     };
-    let caption = "Throughput against power, every row a dot. On the line no other row is better in both.";
-    Some(plot(scatter.svg(), caption.into()))
+    let made = [
+        named("front", "Throughput against power", front),
+        named("energy-front", "Energy per row against throughput", energy),
+    ];
+    made.into_iter().flatten().collect()
+}
+
+/// One figure against another; `None` where no row tells both.
+fn scatter(
+    title: &str,
+    groups: &[(String, Vec<&ProfileRow>)],
+    (x, y): (&Drawn, &Drawn),
+    figure: PowerFigure,
+    bounds: Vec<(String, f64)>,
+) -> Option<Scatter> {
+    let point = |row: &&ProfileRow| Some(((x.of)(row, figure)?, (y.of)(row, figure)?));
+    let series = groups
+        .iter()
+        .map(|(name, rows)| ScatterSeries {
+            name: name.clone(),
+            points: rows.iter().filter_map(point).collect(),
+        })
+        .filter(|series| !series.points.is_empty());
+    let series: Vec<ScatterSeries> = series.collect();
+    let is_power = x.title == POWER.title;
+    (!series.is_empty()).then(|| Scatter {
+        title: title.into(),
+        x: Axis::free(x.title, x.unit),
+        y: Axis::from_zero(y.title, y.unit),
+        series,
+        frontier: Some(Frontier { less_x: is_power, less_y: !is_power }),
+        bounds,
+        size: LARGE,
+    })
 }
 
 /// The rows by the knob that tells them apart best: a name first, then one of few values.
@@ -318,6 +355,7 @@ pub(super) fn errors(title: &str, found: &LeaveOneOut) -> Option<Plot> {
         return None;
     }
     let plot_of = LinePlot::cdf(title, Axis::doubling("off by at most", "%"), &samples);
-    let svg = LinePlot { size: Size { height: 280, ..LARGE }, ..plot_of }.svg();
+    let y = Axis::from_zero("share of rows", "").and_covers(1.0);
+    let svg = LinePlot { y, size: Size { height: 280, ..LARGE }, ..plot_of }.svg();
     Some(plot(svg, "How far rows are from what the others predict for them: the share of rows that is off by at most so much.".into()))
 }

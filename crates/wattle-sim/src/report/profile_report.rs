@@ -1,5 +1,8 @@
 //! The report of profiles: what they rest on, their response surfaces, fronts, and how well they predict.
 
+#[cfg(test)]
+mod tests;
+
 use wattle_core::operating_point::ProfileRow;
 use wattle_core::profile::{PointKnob, PowerFigure, Profile, nearest_rank};
 use wattle_core::provenance::{Basis, Provenance};
@@ -7,7 +10,7 @@ use wattle_core::units::{Joules, Watts};
 
 use super::number::{joules, milliseconds, number, per_second, watts};
 use super::page::{Block, Cell, Page, Plot, Table};
-use super::profile_plots::{Named, coloured, errors, front, lines, round_caps, surfaces};
+use super::profile_plots::{Named, coloured, errors, fronts, lines, round_caps, surfaces};
 use super::profile_slice::{ProfileView, ProfileViewError, spread, turned};
 
 /// Rows of the front that the page lists, at most.
@@ -35,10 +38,12 @@ pub fn profile_report(
     let mut plots = Vec::new();
     if profiles.len() > 1 {
         let all = profiles.iter().map(|(file, profile)| (file.clone(), profile.rows.iter().collect()));
-        if let Some(plot) = front("", all.collect(), &view.caps, view.power) {
+        let all: Vec<_> = all.collect();
+        let drawn = fronts("", &all, &view.caps, view.power);
+        if !drawn.is_empty() {
             blocks.push(Block::Heading("Side by side".into()));
-            plots.push(("all-front".to_owned(), plot.svg.clone()));
-            blocks.push(Block::Pairs(vec![plot]));
+            plots.extend(drawn.iter().map(|named| (format!("all-{}", named.name), named.plot.svg.clone())));
+            blocks.push(Block::Pairs(drawn.into_iter().map(|named| named.plot).collect()));
         }
     }
     for (index, (file, profile)) in profiles.iter().enumerate() {
@@ -64,8 +69,9 @@ fn section(
 ) -> Vec<Block> {
     let mut blocks = vec![Block::Table(facts(file, profile))];
     let caps = if view.caps.is_empty() { round_caps(profile, view.power) } else { view.caps.clone() };
-    if let Some(plot) = front(profile.head.model.as_str(), coloured(profile), &caps, view.power) {
-        blocks.push(Block::Pairs(vec![keep(Named { name: "front", plot })]));
+    let drawn = fronts(profile.head.model.as_str(), &coloured(profile), &caps, view.power);
+    if !drawn.is_empty() {
+        blocks.push(Block::Pairs(drawn.into_iter().map(&mut *keep).collect()));
     }
     if profile.rows.iter().any(|row| view.power.of(row).is_some()) {
         let counts = match view.power {
@@ -209,7 +215,11 @@ fn points<'a>(
     let row = |(heading, row): (String, Option<&ProfileRow>)| {
         let of = |of: fn(&ProfileRow) -> Option<f64>| row.and_then(of);
         let known = row.map_or(Cell::Text("no row fits".into()), |row| {
-            Cell::Text(format!("time {}, power {}", row.basis, row.power_basis))
+            Cell::Text(if row.basis == row.power_basis {
+                row.basis.to_string()
+            } else {
+                format!("time {}, power {}", row.basis, row.power_basis)
+            })
         });
         let mut cells = vec![
             Cell::Text(heading),
