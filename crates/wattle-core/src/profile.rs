@@ -24,7 +24,7 @@ use crate::units::Watts;
 pub use format::ProfileError;
 pub use interpolate::Prediction;
 pub use knobs::{KnobValue, PointKnob};
-pub use overview::{LeaveOneOut, nearest_rank};
+pub use overview::{BasisCounts, LeaveOneOut, nearest_rank};
 pub use predictor::Predictor;
 
 /// Operating points of one model on one device, and what was seen at each.
