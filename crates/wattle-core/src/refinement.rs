@@ -1,0 +1,499 @@
+//! Profiles as they are seen to be: a profile was measured once, the device runs hotter today.
+//!
+//! ```text
+//! observation -> seen / predicted ┬─> batch time: each model's ratio ─┐
+//!                                 └─> power: the device's ratio ──────┼─> refined profiles -> policy
+//!                                     of both, a rest at each point ──┘
+//! ```
+//! Two ratios are followed: batch time, one of each model (a slower clock, another tenant of the
+//! device), and power above idle, one of the device and so of all its models (heat, drift, other
+//! tenants). Most of what is off is taken to be off everywhere, the rest at the operating point in force
+//! alone. So a point that was not visited yet is judged by those that were, and one that is unlike the
+//! others is remembered. An estimate is robust, forgets with a half-life, and is bounded, see
+//! [`MOST_RATIO`].
+//!
+//! Evidence is what the profile tells of: batches of a size that is profiled or lies between such, and
+//! all instances busy where there are several. With one instance it may be busy for a part of the time;
+//! power is then mean power at that utilization, see [`power_at_utilization`]. Intervals soon after a
+//! knob was turned, with a model at a point that no profile tells of, with several devices (which of them
+//! a model runs on is not known) or with little to do tell nothing.
+//!
+//! What is refined is computed from measured figures, so its basis is **modelled**, and its confidence
+//! interval is dropped. What was unknown stays unknown.
+//!
+//! [`power_at_utilization`]: crate::load_power::power_at_utilization
+
+mod points;
+mod power;
+#[cfg(test)]
+mod tests;
+mod tracker;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ModelName;
+use crate::knob::{DeviceKnob, DeviceSetting, KnobRange};
+use crate::observation::{ModelObservation, Observation};
+use crate::operating_point::{Confidence, ProfileRow};
+use crate::policy::{Decision, Reason};
+use crate::profile::{PowerFigure, Profile, idle_power_of};
+use crate::provenance::Basis;
+use crate::time::Timestamp;
+use crate::units::{Joules, Megahertz, Watts};
+use points::{DeviceStands, Points};
+use power::PowerPart;
+use tracker::Tracker;
+use watch::{News, Watch};
+
+/// However far off a profile is, its figures are not taken for more than this factor of themselves, nor
+/// for less than its inverse: more is likelier another program's doing, or a sensor's.
+pub const MOST_RATIO: f64 = 3.0;
+
+/// Of what is off, this share is taken to be off everywhere, the rest at the point in force.
+const SHARED: f64 = 0.8;
+/// Readings of so long after a knob was turned tell of what was before; of longer, where batches take long.
+const SETTLING: Duration = Duration::from_millis(500);
+/// A batch time is a mean over so many batches, or over those of so long.
+const BATCHES: u64 = 8;
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The mean batch may be so far from a whole number of rows, as a share.
+const UNEVEN: f64 = 0.1;
+/// Several instances count as saturated from this share of their time on.
+const SATURATED: f64 = 0.9;
+/// A policy is handed profiles anew when a ratio has changed by so much, as a share,
+const STEP: f64 = 0.02;
+/// and no sooner than so long after the last time.
+const HANDED_EVERY: Duration = Duration::from_secs(1);
+/// What is left of a ratio nearer to 1 than this is forgotten.
+const FORGOTTEN: f64 = 0.002;
+
+/// What can be set about refinement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RefinementOptions {
+    /// Whether the policy plans with refined profiles; else with the profiles as they are.
+    pub enabled: bool,
+    /// Seconds in which what was learned is half forgotten.
+    pub half_life_seconds: f64,
+    /// A ratio this far from 1, as a share, that lasts is told of.
+    pub threshold: f64,
+}
+
+impl Default for RefinementOptions {
+    fn default() -> Self {
+        Self { enabled: true, half_life_seconds: 60.0, threshold: 0.1 }
+    }
+}
+
+/// A figure of profiles that is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefinedFigure {
+    /// How long a batch takes, one ratio for each model.
+    BatchTime,
+    /// Power above idle, one ratio for the device.
+    Power,
+}
+
+impl RefinedFigure {
+    /// Its name, as in labels of metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BatchTime => "batch_time",
+            Self::Power => "power",
+        }
+    }
+
+    /// As it stands in sentences.
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self {
+            Self::BatchTime => "batch time",
+            Self::Power => "power above idle",
+        }
+    }
+}
+
+/// How far off a figure is, at the points in force.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Drift {
+    /// Which figure.
+    pub figure: RefinedFigure,
+    /// Of which model; `None`: of the device, and so of all.
+    pub model: Option<ModelName>,
+    /// What is seen over what the profile says (modelled).
+    pub ratio: f64,
+    /// Whether it is beyond the threshold and was told of.
+    pub is_told: bool,
+}
+
+/// One ratio: its logarithm, and the memory it rests on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ratio {
+    log: f64,
+    tracker: Tracker,
+    watch: Watch,
+}
+
+impl Ratio {
+    fn log_at(&self, now: Timestamp, half_life: Duration) -> f64 {
+        if self.log == 0.0 {
+            return 0.0;
+        }
+        let log = self.log * self.tracker.left_at(now, half_life);
+        if log.abs() < FORGOTTEN { 0.0 } else { log }
+    }
+
+    /// Lets it be forgotten up to the start of an observation, and takes that in. Gives the rest of the
+    /// step, which is for the point in force.
+    fn take_in(&mut self, ratio: f64, from_until: (Timestamp, Timestamp), half_life: Duration) -> f64 {
+        let left = self.log_at(from_until.0, half_life);
+        let step = self.tracker.step(ratio, from_until, half_life);
+        self.log = bounded(left + SHARED * step);
+        (1.0 - SHARED) * step
+    }
+}
+
+fn before(now: Timestamp, interval: Duration) -> Timestamp {
+    Timestamp::from_duration(now.since_start().saturating_sub(interval))
+}
+
+fn bounded(log: f64) -> f64 {
+    log.clamp(-MOST_RATIO.ln(), MOST_RATIO.ln())
+}
+
+/// One model with a profile.
+#[derive(Debug, Clone)]
+struct ModelPart {
+    profile: Profile,
+    points: Points,
+    time: Ratio,
+    /// Batches of the point in force that ended and count: number, time, and since when.
+    batches: u64,
+    batches_took: Duration,
+    batches_since: Option<Timestamp>,
+    /// Busy time over all time of its instances, in the last interval; `None`: it tells nothing.
+    share: Option<f64>,
+}
+
+/// What is off about the profiles, and the profiles as they are seen to be.
+#[derive(Debug, Clone)]
+pub struct Refinement {
+    options: RefinementOptions,
+    half_life: Duration,
+    /// Idle power of the device; `None`: no profile tells.
+    idle: Option<Watts>,
+    models: BTreeMap<ModelName, ModelPart>,
+    power: PowerPart,
+    /// Where the knobs of the device were turned to, and when.
+    stands: BTreeMap<DeviceKnob, f64>,
+    turned_at: Timestamp,
+    /// What was last handed over: the profiles, when, and what tells them from others.
+    refined: Arc<BTreeMap<ModelName, Profile>>,
+    handed_at: Timestamp,
+    handed: Vec<f64>,
+    /// Spare room for the next of these.
+    scratch: Vec<f64>,
+}
+
+impl Refinement {
+    /// Nothing is known yet: `profiles` are as they are.
+    pub fn new(options: &RefinementOptions, profiles: &BTreeMap<ModelName, Profile>) -> Self {
+        let part = |(name, profile): (&ModelName, &Profile)| {
+            let part = ModelPart {
+                profile: profile.clone(),
+                points: Points::default(),
+                time: Ratio::default(),
+                batches: 0,
+                batches_took: Duration::ZERO,
+                batches_since: None,
+                share: None,
+            };
+            (name.clone(), part)
+        };
+        Self {
+            half_life: Duration::try_from_secs_f64(options.half_life_seconds).unwrap_or(Duration::MAX),
+            options: options.clone(),
+            idle: idle_power_of(profiles.values()),
+            models: profiles.iter().map(part).collect(),
+            power: PowerPart::default(),
+            stands: BTreeMap::new(),
+            turned_at: Timestamp::ZERO,
+            refined: Arc::new(profiles.clone()),
+            handed_at: Timestamp::ZERO,
+            handed: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Takes in what was seen. Tells whether [`profiles`](Self::profiles) are others now.
+    pub fn take_in(&mut self, seen: &Observation) -> bool {
+        self.take_in_batches(seen);
+        self.take_in_power(seen);
+        self.hand_over(seen.now)
+    }
+
+    /// Notes which knobs of the device `decision` turns.
+    pub fn note_turned(&mut self, decision: &Decision, now: Timestamp) {
+        for setting in decision.devices.values().flatten() {
+            let value = match *setting {
+                DeviceSetting::CoreClock(clock) => clock.get(),
+                DeviceSetting::ComputeUnits(units) => f64::from(units),
+                DeviceSetting::PowerLimit(limit) => limit.get(),
+            };
+            self.stands.insert(setting.knob(), value);
+            self.turned_at = now;
+        }
+    }
+
+    /// The profiles, refined by what was known when they last changed by more than a little.
+    pub fn profiles(&self) -> &Arc<BTreeMap<ModelName, Profile>> {
+        &self.refined
+    }
+
+    /// How far off each figure is that was seen often enough: the device's power, then the models' batch
+    /// times in the order of their names.
+    pub fn drifts(&self, now: Timestamp) -> Vec<Drift> {
+        let power = self.power.ratio.tracker.is_ready().then(|| Drift {
+            figure: RefinedFigure::Power,
+            model: None,
+            ratio: self.power_now(now),
+            is_told: self.power.ratio.watch.is_told(),
+        });
+        let times = self.models.iter().filter(|(_, part)| part.time.tracker.is_ready());
+        let times = times.map(|(name, part)| Drift {
+            figure: RefinedFigure::BatchTime,
+            model: Some(name.clone()),
+            ratio: part.time_now(now, self.half_life),
+            is_told: part.time.watch.is_told(),
+        });
+        power.into_iter().chain(times).collect()
+    }
+
+    /// What is to be told at `now`: a ratio that went beyond the threshold and stayed there, or came back.
+    pub fn news(&mut self, now: Timestamp) -> Vec<(Option<ModelName>, Reason)> {
+        let (threshold, half_life) = (self.options.threshold, self.half_life);
+        let mut told = Vec::new();
+        let reason = |news, figure, ratio| match news {
+            News::Drifted => Reason::ProfileDrift { figure, ratio, threshold },
+            News::Returned => Reason::ProfileDriftOver { figure, ratio, threshold },
+        };
+        let power = self.power_now(now);
+        if let Some(news) = self.power.ratio.watch.look(power, threshold, now) {
+            told.push((None, reason(news, RefinedFigure::Power, power)));
+        }
+        for (name, part) in &mut self.models {
+            let ratio = part.time_now(now, half_life);
+            if let Some(news) = part.time.watch.look(ratio, threshold, now) {
+                told.push((Some(name.clone()), reason(news, RefinedFigure::BatchTime, ratio)));
+            }
+        }
+        told
+    }
+
+    /// Power above idle over what the profiles say, of what ran last.
+    fn power_now(&self, now: Timestamp) -> f64 {
+        let log = self.power.ratio.log_at(now, self.half_life);
+        let left = self.power.ratio.tracker.left_at(now, self.half_life);
+        bounded(log + self.power.rest * left).exp()
+    }
+
+    /// Where the knobs of the device stand: where they were turned to, else fully open.
+    fn device_stands(&self, knobs: &[KnobRange]) -> DeviceStands {
+        let of = |knob: DeviceKnob| {
+            let range = knobs.iter().find(|range| range.knob == knob)?;
+            let value = self.stands.get(&knob).copied().unwrap_or(range.max);
+            Some((value, value >= range.max))
+        };
+        DeviceStands {
+            clock: of(DeviceKnob::CoreClock).map(|(value, is_open)| (Megahertz::new(value), is_open)),
+            units: of(DeviceKnob::ComputeUnits).map(|(value, is_open)| (value as u32, is_open)),
+        }
+    }
+
+    /// Follows batch times; notes at which point each model was, and how busy.
+    fn take_in_batches(&mut self, seen: &Observation) {
+        let stands = match &seen.devices[..] {
+            [device] => self.device_stands(&device.knobs),
+            _ => DeviceStands::default(),
+        };
+        let (idle, half_life) = (self.idle.unwrap_or(Watts::ZERO), self.half_life);
+        let is_lost = seen.devices.iter().any(|device| device.settings_failed);
+        for model in &seen.models {
+            let Some(part) = self.models.get_mut(&model.name) else { continue };
+            part.share = None;
+            let turned_at = self.turned_at.max(model.setting_since);
+            if is_lost || !part.was_at_a_point(seen.now, turned_at, model, stands, idle) {
+                (part.batches, part.batches_took, part.batches_since) = (0, Duration::ZERO, None);
+                continue;
+            }
+            part.take_in_batches(seen.now, model, half_life);
+        }
+    }
+
+    /// Makes refined profiles anew if something changed by more than a little.
+    fn hand_over(&mut self, now: Timestamp) -> bool {
+        if now.saturating_since(self.handed_at) < HANDED_EVERY {
+            return false;
+        }
+        let half_life = self.half_life;
+        self.scratch.clear();
+        self.scratch.push(self.power.ratio.log_at(now, half_life));
+        for part in self.models.values() {
+            let point = part.points.last();
+            self.scratch.push(part.time.log_at(now, half_life));
+            // Both, so that a visit to another point is no change unless something is off there.
+            self.scratch.push(point.map_or(0.0, |point| point.time * point.left_at(now, half_life)));
+            self.scratch.push(point.map_or(0.0, |point| point.power * point.left_at(now, half_life)));
+        }
+        let differs = |handed: &[f64]| {
+            let both = self.scratch.iter().enumerate();
+            both.into_iter().any(|(at, log)| (log - handed.get(at).copied().unwrap_or(0.0)).abs() > STEP)
+        };
+        // What is off at points not visited is forgotten meanwhile.
+        let is_old = now.saturating_since(self.handed_at) >= half_life;
+        if !(differs(&self.handed) || is_old && !self.is_neutral()) {
+            return false;
+        }
+        std::mem::swap(&mut self.handed, &mut self.scratch);
+        self.handed_at = now;
+        let refined = self.models.iter().map(|(name, part)| (name.clone(), self.refined(part, now)));
+        self.refined = Arc::new(refined.collect());
+        true
+    }
+
+    fn is_neutral(&self) -> bool {
+        self.handed.iter().all(|log| *log == 0.0)
+            && self.models.values().all(|part| part.points.is_neutral())
+    }
+
+    fn refined(&self, part: &ModelPart, now: Timestamp) -> Profile {
+        let half_life = self.half_life;
+        let (time, power) = (part.time.log_at(now, half_life), self.power.ratio.log_at(now, half_life));
+        let mut profile = part.profile.clone();
+        let idle = self.idle.unwrap_or(Watts::ZERO);
+        for row in &mut profile.rows {
+            let point = part.points.of(&row.point);
+            let left = point.map_or(0.0, |point| point.left_at(now, half_life));
+            let rest = |of: fn(&points::Point) -> f64| {
+                let log = point.map_or(0.0, of) * left;
+                if log.abs() < FORGOTTEN { 0.0 } else { log }
+            };
+            let time = bounded(time + rest(|point| point.time)).exp();
+            let power = bounded(power + rest(|point| point.power)).exp();
+            refine_row(row, time, power, idle);
+        }
+        if profile.rows != part.profile.rows {
+            let told = format!("refined online: power above idle x{:.3}, batch time x{:.3}, and what was off at single points", power.exp(), time.exp());
+            profile.head.notes = Some(match profile.head.notes.take() {
+                Some(notes) => format!("{notes}; {told}"),
+                None => told,
+            });
+        }
+        profile
+    }
+}
+
+impl ModelPart {
+    /// Whether the last interval was spent at one operating point; that is then the first of `points`.
+    fn was_at_a_point(
+        &mut self,
+        now: Timestamp,
+        turned_at: Timestamp,
+        model: &ModelObservation,
+        stands: DeviceStands,
+        idle: Watts,
+    ) -> bool {
+        let since = now.saturating_since(turned_at).saturating_sub(model.interval);
+        if since < SETTLING || model.interval.is_zero() || model.setting.instances == 0 {
+            return false;
+        }
+        if model.executed_batches > 0 {
+            let mean = model.completed_rows as f64 / model.executed_batches as f64;
+            let rows = mean.round();
+            if !(rows >= 1.0 && (mean - rows).abs() <= UNEVEN * mean && rows <= f64::from(u32::MAX)) {
+                return false;
+            }
+            let (rows, before) = (rows as u32, self.points.last().map(points::Point::batch_size));
+            self.points.visit(rows, &model.setting, stands, &self.profile, idle);
+            if before != Some(rows) {
+                (self.batches, self.batches_took, self.batches_since) = (0, Duration::ZERO, None);
+            }
+        }
+        // Where no batch ended in the interval, it is the one before that still runs.
+        let Some(point) = self.points.last().filter(|point| point.is_of(&model.setting, stands)) else {
+            return false;
+        };
+        if point.batch_seconds.is_some_and(|seconds| since.as_secs_f64() < 2.0 * seconds) {
+            return false;
+        }
+        let all = model.interval.as_secs_f64() * f64::from(model.setting.instances) * model.setting.duty_cycle;
+        let share = model.busy.as_secs_f64() / all;
+        if !share.is_finite() || model.setting.instances > 1 && share < SATURATED {
+            return false;
+        }
+        self.share = Some(share.min(1.0));
+        true
+    }
+
+    fn take_in_batches(&mut self, now: Timestamp, model: &ModelObservation, half_life: Duration) {
+        let from = *self.batches_since.get_or_insert(before(now, model.interval));
+        self.batches += model.executed_batches;
+        self.batches_took += model.batches_took;
+        let waited = now.saturating_since(from);
+        if self.batches < BATCHES && (self.batches == 0 || waited < LONGEST_WAIT) {
+            return;
+        }
+        let seen = self.batches_took.as_secs_f64() / self.batches as f64;
+        (self.batches, self.batches_took, self.batches_since) = (0, Duration::ZERO, None);
+        let log = self.time.log_at(from, half_life);
+        let Some(point) = self.points.last_mut() else { return };
+        let Some(profiled) = point.batch_seconds else { return };
+        let rest = point.time * point.left_at(from, half_life);
+        let ratio = seen / (profiled * bounded(log + rest).exp());
+        let left = self.time.take_in(ratio, (from, now), half_life);
+        point.remember(now, half_life, left, 0.0);
+    }
+
+    /// Batch time over what the profile says, at the point in force.
+    fn time_now(&self, now: Timestamp, half_life: Duration) -> f64 {
+        let rest = self.points.last().map_or(0.0, |point| point.time * point.left_at(now, half_life));
+        let left = self.time.tracker.left_at(now, half_life);
+        bounded(self.time.log_at(now, half_life) + rest * left).exp()
+    }
+}
+
+/// Scales the figures of `row`: all times by `time`, and power above `idle` by `power`.
+fn refine_row(row: &mut ProfileRow, time: f64, power: f64, idle: Watts) {
+    let scaled = |watts: Watts| if watts > idle { idle + (watts - idle) * power } else { watts };
+    let before = PowerFigure::Mean.of(row);
+    if power != 1.0 && before.is_some() {
+        for figure in [&mut row.power_watts_mean, &mut row.power_watts_p95, &mut row.power_watts_max] {
+            *figure = figure.map(scaled);
+        }
+        row.power_basis = row.power_basis.max(Basis::Modelled);
+    }
+    if time != 1.0 {
+        row.throughput_rps = row.throughput_rps.map(|rps| rps / time);
+        for figure in [
+            &mut row.latency_ms_mean,
+            &mut row.latency_ms_p50,
+            &mut row.latency_ms_p95,
+            &mut row.latency_ms_p99,
+        ] {
+            *figure = figure.map(|ms| ms * time);
+        }
+        row.basis = row.basis.max(Basis::Modelled);
+    }
+    if time != 1.0 || power != 1.0 {
+        let drawn = PowerFigure::Mean.of(row).zip(before);
+        let drawn = drawn.map_or(1.0, |(now, before)| if before > Watts::ZERO { now / before } else { 1.0 });
+        row.energy_joules_per_row =
+            row.energy_joules_per_row.map(|energy| Joules::new(energy.get() * drawn * time));
+        row.confidence = Confidence::default();
+    }
+}
