@@ -367,8 +367,7 @@ impl Refinement {
     }
 
     fn is_neutral(&self) -> bool {
-        self.handed.iter().all(|log| *log == 0.0)
-            && self.models.values().all(|part| part.points.is_neutral())
+        self.handed.iter().all(|log| *log == 0.0) && self.models.values().all(|part| part.points.is_neutral())
     }
 
     fn refined(&self, part: &ModelPart, now: Timestamp) -> Profile {
@@ -388,7 +387,11 @@ impl Refinement {
             refine_row(row, time, power, idle);
         }
         if profile.rows != part.profile.rows {
-            let told = format!("refined online: power above idle x{:.3}, batch time x{:.3}, and what was off at single points", power.exp(), time.exp());
+            let told = format!(
+                "refined online: power above idle x{:.3}, batch time x{:.3}, and what was off at single points",
+                power.exp(),
+                time.exp()
+            );
             profile.head.notes = Some(match profile.head.notes.take() {
                 Some(notes) => format!("{notes}; {told}"),
                 None => told,
@@ -431,7 +434,8 @@ impl ModelPart {
         if point.batch_seconds.is_some_and(|seconds| since.as_secs_f64() < 2.0 * seconds) {
             return false;
         }
-        let all = model.interval.as_secs_f64() * f64::from(model.setting.instances) * model.setting.duty_cycle;
+        let all =
+            model.interval.as_secs_f64() * f64::from(model.setting.instances) * model.setting.duty_cycle;
         let share = model.busy.as_secs_f64() / all;
         if !share.is_finite() || model.setting.instances > 1 && share < SATURATED {
             return false;

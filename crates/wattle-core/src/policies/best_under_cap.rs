@@ -80,12 +80,7 @@ pub struct BestUnderCapOptions {
 
 impl Default for BestUnderCapOptions {
     fn default() -> Self {
-        Self {
-            power_figure: PowerFigure::Max,
-            dwell_seconds: 1.0,
-            bar_seconds: 2.0,
-            device_knobs: false,
-        }
+        Self { power_figure: PowerFigure::Max, dwell_seconds: 1.0, bar_seconds: 2.0, device_knobs: false }
     }
 }
 

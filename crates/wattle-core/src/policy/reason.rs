@@ -488,11 +488,9 @@ impl fmt::Display for Reason {
                 figure.in_words(),
                 threshold * 100.0
             ),
-            Self::ProfileDriftOver { figure, ratio, .. } => write!(
-                f,
-                "{} is as the profile says again (x{ratio:.2})",
-                figure.in_words()
-            ),
+            Self::ProfileDriftOver { figure, ratio, .. } => {
+                write!(f, "{} is as the profile says again (x{ratio:.2})", figure.in_words())
+            }
         }
     }
 }

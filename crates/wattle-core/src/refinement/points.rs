@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::bounded;
 use super::tracker::left_after;
+use super::{FORGOTTEN, bounded};
 use crate::knob::ServingSetting;
 use crate::operating_point::{OperatingPoint, ProfileRow};
 use crate::profile::{PowerFigure, Profile};
@@ -190,7 +190,7 @@ impl Points {
 
     /// Whether anything is off at any point.
     pub(super) fn is_neutral(&self) -> bool {
-        self.0.iter().all(|point| point.time == 0.0 && point.power == 0.0)
+        self.0.iter().all(|point| point.time.abs().max(point.power.abs()) < FORGOTTEN)
     }
 
     #[cfg(test)]

@@ -35,11 +35,8 @@ impl Watch {
     /// Looks at `ratio` as it is `now`; a `threshold` of 0.1 is 10 % more or as much less.
     pub(super) fn look(&mut self, ratio: f64, threshold: f64, now: Timestamp) -> Option<News> {
         let off = ratio.ln().abs();
-        let has_turned = if self.is_told {
-            off < (BACK * threshold).ln_1p()
-        } else {
-            off >= threshold.ln_1p() - 1e-9
-        };
+        let has_turned =
+            if self.is_told { off < (BACK * threshold).ln_1p() } else { off >= threshold.ln_1p() - 1e-9 };
         if !has_turned {
             self.since = None;
             return None;

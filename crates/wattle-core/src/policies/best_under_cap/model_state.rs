@@ -102,9 +102,7 @@ impl ModelState {
     /// Whether the point keeps to the bounds, as far as is known.
     fn fits(&self, candidate: &Candidate, bounds: &Bounds) -> bool {
         // Under a cap below idle power nothing fits, not even a row that noise put there.
-        bounds.cap >= bounds.idle
-            && candidate.dynamic <= bounds.share
-            && !self.bars(candidate, bounds)
+        bounds.cap >= bounds.idle && candidate.dynamic <= bounds.share && !self.bars(candidate, bounds)
     }
 
     fn bars(&self, candidate: &Candidate, bounds: &Bounds) -> bool {
