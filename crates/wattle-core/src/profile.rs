@@ -8,6 +8,7 @@ pub mod format;
 mod interpolate;
 mod partition;
 mod predictor;
+mod scale;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use crate::units::Watts;
 pub use format::ProfileError;
 pub use interpolate::Prediction;
 pub use predictor::Predictor;
+pub(crate) use scale::scale;
 
 /// Operating points of one model on one device, and what was seen at each.
 #[derive(Debug, Clone, PartialEq, Serialize)]

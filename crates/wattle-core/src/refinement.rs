@@ -23,6 +23,7 @@
 //!
 //! [`power_at_utilization`]: crate::load_power::power_at_utilization
 
+mod model_part;
 mod points;
 mod power;
 #[cfg(test)]
@@ -38,14 +39,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::ModelName;
 use crate::knob::{DeviceKnob, DeviceSetting, KnobRange};
-use crate::observation::{ModelObservation, Observation};
-use crate::operating_point::{Confidence, ProfileRow};
+use crate::observation::Observation;
 use crate::policy::{Decision, Reason};
-use crate::profile::{PowerFigure, Profile, idle_power_of};
-use crate::provenance::Basis;
+use crate::profile::{Profile, idle_power_of, scale};
 use crate::time::Timestamp;
-use crate::units::{Joules, Megahertz, Watts};
-use points::{DeviceStands, Points};
+use crate::units::{Megahertz, Watts};
+use model_part::ModelPart;
+use points::DeviceStands;
 use power::PowerPart;
 use tracker::Tracker;
 use watch::{News, Watch};
@@ -56,13 +56,6 @@ pub const MOST_RATIO: f64 = 3.0;
 
 /// Of what is off, this share is taken to be off everywhere, the rest at the point in force.
 const SHARED: f64 = 0.8;
-/// Readings of so long after a knob was turned tell of what was before; of longer, where batches take long.
-const SETTLING: Duration = Duration::from_millis(500);
-/// A batch time is a mean over so many batches, or over those of so long.
-const BATCHES: u64 = 8;
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// The mean batch may be so far from a whole number of rows, as a share.
-const UNEVEN: f64 = 0.1;
 /// Several instances count as saturated from this share of their time on.
 const SATURATED: f64 = 0.9;
 /// A policy is handed profiles anew when a ratio has changed by so much, as a share,
@@ -166,20 +159,6 @@ fn bounded(log: f64) -> f64 {
     log.clamp(-MOST_RATIO.ln(), MOST_RATIO.ln())
 }
 
-/// One model with a profile.
-#[derive(Debug, Clone)]
-struct ModelPart {
-    profile: Profile,
-    points: Points,
-    time: Ratio,
-    /// Batches of the point in force that ended and count: number, time, and since when.
-    batches: u64,
-    batches_took: Duration,
-    batches_since: Option<Timestamp>,
-    /// Busy time over all time of its instances, in the last interval; `None`: it tells nothing.
-    share: Option<f64>,
-}
-
 /// What is off about the profiles, and the profiles as they are seen to be.
 #[derive(Debug, Clone)]
 pub struct Refinement {
@@ -203,18 +182,7 @@ pub struct Refinement {
 impl Refinement {
     /// Nothing is known yet: `profiles` are as they are.
     pub fn new(options: &RefinementOptions, profiles: &BTreeMap<ModelName, Profile>) -> Self {
-        let part = |(name, profile): (&ModelName, &Profile)| {
-            let part = ModelPart {
-                profile: profile.clone(),
-                points: Points::default(),
-                time: Ratio::default(),
-                batches: 0,
-                batches_took: Duration::ZERO,
-                batches_since: None,
-                share: None,
-            };
-            (name.clone(), part)
-        };
+        let part = |(name, profile): (&ModelName, &Profile)| (name.clone(), ModelPart::new(profile));
         Self {
             half_life: Duration::try_from_secs_f64(options.half_life_seconds).unwrap_or(Duration::MAX),
             options: options.clone(),
@@ -325,13 +293,8 @@ impl Refinement {
         let is_lost = seen.devices.iter().any(|device| device.settings_failed);
         for model in &seen.models {
             let Some(part) = self.models.get_mut(&model.name) else { continue };
-            part.share = None;
-            let turned_at = self.turned_at.max(model.setting_since);
-            if is_lost || !part.was_at_a_point(seen.now, turned_at, model, stands, idle) {
-                (part.batches, part.batches_took, part.batches_since) = (0, Duration::ZERO, None);
-                continue;
-            }
-            part.take_in_batches(seen.now, model, half_life);
+            let turned_at = (!is_lost).then(|| self.turned_at.max(model.setting_since));
+            part.take_in(seen.now, model, (stands, turned_at), idle, half_life);
         }
     }
 
@@ -384,7 +347,7 @@ impl Refinement {
             };
             let time = bounded(time + rest(|point| point.time)).exp();
             let power = bounded(power + rest(|point| point.power)).exp();
-            refine_row(row, time, power, idle);
+            scale(row, time, power, idle);
         }
         if profile.rows != part.profile.rows {
             let told = format!(
@@ -398,106 +361,5 @@ impl Refinement {
             });
         }
         profile
-    }
-}
-
-impl ModelPart {
-    /// Whether the last interval was spent at one operating point; that is then the first of `points`.
-    fn was_at_a_point(
-        &mut self,
-        now: Timestamp,
-        turned_at: Timestamp,
-        model: &ModelObservation,
-        stands: DeviceStands,
-        idle: Watts,
-    ) -> bool {
-        let since = now.saturating_since(turned_at).saturating_sub(model.interval);
-        if since < SETTLING || model.interval.is_zero() || model.setting.instances == 0 {
-            return false;
-        }
-        if model.executed_batches > 0 {
-            let mean = model.completed_rows as f64 / model.executed_batches as f64;
-            let rows = mean.round();
-            if !(rows >= 1.0 && (mean - rows).abs() <= UNEVEN * mean && rows <= f64::from(u32::MAX)) {
-                return false;
-            }
-            let (rows, before) = (rows as u32, self.points.last().map(points::Point::batch_size));
-            self.points.visit(rows, &model.setting, stands, &self.profile, idle);
-            if before != Some(rows) {
-                (self.batches, self.batches_took, self.batches_since) = (0, Duration::ZERO, None);
-            }
-        }
-        // Where no batch ended in the interval, it is the one before that still runs.
-        let Some(point) = self.points.last().filter(|point| point.is_of(&model.setting, stands)) else {
-            return false;
-        };
-        if point.batch_seconds.is_some_and(|seconds| since.as_secs_f64() < 2.0 * seconds) {
-            return false;
-        }
-        let all =
-            model.interval.as_secs_f64() * f64::from(model.setting.instances) * model.setting.duty_cycle;
-        let share = model.busy.as_secs_f64() / all;
-        if !share.is_finite() || model.setting.instances > 1 && share < SATURATED {
-            return false;
-        }
-        self.share = Some(share.min(1.0));
-        true
-    }
-
-    fn take_in_batches(&mut self, now: Timestamp, model: &ModelObservation, half_life: Duration) {
-        let from = *self.batches_since.get_or_insert(before(now, model.interval));
-        self.batches += model.executed_batches;
-        self.batches_took += model.batches_took;
-        let waited = now.saturating_since(from);
-        if self.batches < BATCHES && (self.batches == 0 || waited < LONGEST_WAIT) {
-            return;
-        }
-        let seen = self.batches_took.as_secs_f64() / self.batches as f64;
-        (self.batches, self.batches_took, self.batches_since) = (0, Duration::ZERO, None);
-        let log = self.time.log_at(from, half_life);
-        let Some(point) = self.points.last_mut() else { return };
-        let Some(profiled) = point.batch_seconds else { return };
-        let rest = point.time * point.left_at(from, half_life);
-        let ratio = seen / (profiled * bounded(log + rest).exp());
-        let left = self.time.take_in(ratio, (from, now), half_life);
-        point.remember(now, half_life, left, 0.0);
-    }
-
-    /// Batch time over what the profile says, at the point in force.
-    fn time_now(&self, now: Timestamp, half_life: Duration) -> f64 {
-        let rest = self.points.last().map_or(0.0, |point| point.time * point.left_at(now, half_life));
-        let left = self.time.tracker.left_at(now, half_life);
-        bounded(self.time.log_at(now, half_life) + rest * left).exp()
-    }
-}
-
-/// Scales the figures of `row`: all times by `time`, and power above `idle` by `power`.
-fn refine_row(row: &mut ProfileRow, time: f64, power: f64, idle: Watts) {
-    let scaled = |watts: Watts| if watts > idle { idle + (watts - idle) * power } else { watts };
-    let before = PowerFigure::Mean.of(row);
-    if power != 1.0 && before.is_some() {
-        for figure in [&mut row.power_watts_mean, &mut row.power_watts_p95, &mut row.power_watts_max] {
-            *figure = figure.map(scaled);
-        }
-        row.power_basis = row.power_basis.max(Basis::Modelled);
-    }
-    if time != 1.0 {
-        row.throughput_rps = row.throughput_rps.map(|rps| rps / time);
-        for figure in [
-            &mut row.latency_ms_mean,
-            &mut row.latency_ms_p50,
-            &mut row.latency_ms_p95,
-            &mut row.latency_ms_p99,
-        ] {
-            *figure = figure.map(|ms| ms * time);
-        }
-        row.basis = row.basis.max(Basis::Modelled);
-    }
-    if time != 1.0 || power != 1.0 {
-        let drawn = PowerFigure::Mean.of(row).zip(before);
-        let drawn = drawn.map_or(1.0, |(now, before)| if before > Watts::ZERO { now / before } else { 1.0 });
-        row.energy_joules_per_row =
-            row.energy_joules_per_row.map(|energy| Joules::new(energy.get() * drawn * time));
-        row.confidence = Confidence::default();
     }
 }

@@ -2,12 +2,13 @@
 
 use proptest::prelude::*;
 
-use super::points::KEPT;
+use super::points::{KEPT, Points};
 use super::*;
 use crate::knob::{ServingLimits, ServingSetting};
-use crate::observation::{DeviceObservation, PowerSample};
-use crate::operating_point::OperatingPoint;
-use crate::provenance::Provenance;
+use crate::observation::{DeviceObservation, ModelObservation, PowerSample};
+use crate::operating_point::{OperatingPoint, ProfileRow};
+use crate::profile::PowerFigure;
+use crate::provenance::{Basis, Provenance};
 
 const IDLE: f64 = 20.0;
 const TICK: Duration = Duration::from_millis(250);
