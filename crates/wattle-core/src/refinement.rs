@@ -141,6 +141,15 @@ impl Ratio {
         if log.abs() < FORGOTTEN { 0.0 } else { log }
     }
 
+    /// What is to be told of it. What is forgotten for want of observations is no news.
+    fn news(&mut self, ratio: f64, threshold: f64, now: Timestamp) -> Option<News> {
+        if self.tracker.is_fresh(now) {
+            return self.watch.look(ratio, threshold, now);
+        }
+        self.watch.pause();
+        None
+    }
+
     /// Lets it be forgotten up to the start of an observation, and takes that in. Gives the rest of the
     /// step, which is for the point in force.
     fn take_in(&mut self, ratio: f64, from_until: (Timestamp, Timestamp), half_life: Duration) -> f64 {
@@ -251,12 +260,12 @@ impl Refinement {
             News::Returned => Reason::ProfileDriftOver { figure, ratio, threshold },
         };
         let power = self.power_now(now);
-        if let Some(news) = self.power.ratio.watch.look(power, threshold, now) {
+        if let Some(news) = self.power.ratio.news(power, threshold, now) {
             told.push((None, reason(news, RefinedFigure::Power, power)));
         }
         for (name, part) in &mut self.models {
             let ratio = part.time_now(now, half_life);
-            if let Some(news) = part.time.watch.look(ratio, threshold, now) {
+            if let Some(news) = part.time.news(ratio, threshold, now) {
                 told.push((Some(name.clone()), reason(news, RefinedFigure::BatchTime, ratio)));
             }
         }
@@ -291,6 +300,8 @@ impl Refinement {
         };
         let (idle, half_life) = (self.idle.unwrap_or(Watts::ZERO), self.half_life);
         let is_lost = seen.devices.iter().any(|device| device.settings_failed);
+        // Of a model that is not seen nothing is known.
+        self.models.values_mut().for_each(|part| part.share = None);
         for model in &seen.models {
             let Some(part) = self.models.get_mut(&model.name) else { continue };
             let turned_at = (!is_lost).then(|| self.turned_at.max(model.setting_since));

@@ -109,11 +109,16 @@ impl ModelPart {
     }
 
     fn take_in_batches(&mut self, now: Timestamp, model: &ModelObservation, half_life: Duration) {
-        let from = *self.batches_since.get_or_insert(before(now, model.interval));
+        if model.executed_batches == 0 {
+            return;
+        }
+        // Those that ended first may have begun before the interval did.
+        let each = model.batches_took.div_f64(model.executed_batches as f64);
+        let from = *self.batches_since.get_or_insert(before(now, model.interval.max(each)));
         self.batches += model.executed_batches;
         self.batches_took += model.batches_took;
         let waited = now.saturating_since(from);
-        if self.batches < BATCHES && (self.batches == 0 || waited < LONGEST_WAIT) {
+        if self.batches < BATCHES && waited < LONGEST_WAIT {
             return;
         }
         let seen = self.batches_took.as_secs_f64() / self.batches as f64;

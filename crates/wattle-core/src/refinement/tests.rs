@@ -214,6 +214,17 @@ fn what_was_learned_is_half_forgotten_after_the_half_life_without_anything_new()
 }
 
 #[test]
+fn what_is_forgotten_is_not_told_to_be_over() {
+    let mut bench = Bench::new();
+    bench.run(20.0, 1.0, 1.4, 1.4);
+    assert_eq!(bench.told.len(), 2, "batch time and power");
+    bench.run(1800.0, 0.0, 1.0, 1.0);
+    assert_eq!(bench.told.len(), 2, "nobody saw it go");
+    bench.run(20.0, 1.0, 1.0, 1.0);
+    assert_eq!(bench.told.len(), 4);
+}
+
+#[test]
 fn with_little_to_do_soon_after_a_change_or_with_instances_that_idle_nothing_is_learned() {
     let mut bench = Bench::new();
     bench.run(20.0, 0.3, 1.0, 3.0);

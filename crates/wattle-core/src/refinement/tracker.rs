@@ -26,6 +26,8 @@ const SCALE_MEMORY: f64 = 20.0;
 const MOST: f64 = 9.0;
 /// So long without an observation is no gap: drivers do not ask evenly.
 const GRACE: Duration = Duration::from_secs(2);
+/// So long what was told counts as of late.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// The estimate's memory: what it was told, but for the prediction itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +55,11 @@ impl Tracker {
     /// Whether enough was told for anything to be said.
     pub(super) fn is_ready(&self) -> bool {
         self.count >= ENOUGH
+    }
+
+    /// Whether it was told something of late.
+    pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
+        self.is_ready() && now.saturating_since(self.until) <= FRESH
     }
 
     /// How much of the estimate is left at `now`: without anything new it is forgotten.

@@ -32,6 +32,11 @@ impl Watch {
         self.is_told
     }
 
+    /// The ratio is not known for a while: what lasted until now does not count.
+    pub(super) fn pause(&mut self) {
+        self.since = None;
+    }
+
     /// Looks at `ratio` as it is `now`; a `threshold` of 0.1 is 10 % more or as much less.
     pub(super) fn look(&mut self, ratio: f64, threshold: f64, now: Timestamp) -> Option<News> {
         let off = ratio.ln().abs();
