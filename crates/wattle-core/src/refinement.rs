@@ -128,6 +128,8 @@ pub struct Drift {
 #[derive(Debug, Clone, Copy, Default)]
 struct Ratio {
     log: f64,
+    /// As it was last handed over.
+    handed: f64,
     tracker: Tracker,
     watch: Watch,
 }
@@ -139,6 +141,21 @@ impl Ratio {
         }
         let log = self.log * self.tracker.left_at(now, half_life);
         if log.abs() < FORGOTTEN { 0.0 } else { log }
+    }
+
+    /// Whether it is more than a little off what was handed over.
+    fn has_moved(&self, now: Timestamp, half_life: Duration) -> bool {
+        (self.log_at(now, half_life) - self.handed).abs() > STEP
+    }
+
+    /// It is handed over.
+    fn handed(&mut self, now: Timestamp, half_life: Duration) {
+        self.handed = self.log_at(now, half_life);
+    }
+
+    /// Whether there is nothing to forget.
+    fn is_neutral(&self, now: Timestamp, half_life: Duration) -> bool {
+        self.log_at(now, half_life) == 0.0 && self.handed == 0.0
     }
 
     /// What is to be told of it. What is forgotten for want of observations is no news.
@@ -180,12 +197,9 @@ pub struct Refinement {
     /// Where the knobs of the device were turned to, and when.
     stands: BTreeMap<DeviceKnob, f64>,
     turned_at: Timestamp,
-    /// What was last handed over: the profiles, when, and what tells them from others.
+    /// What was last handed over, and when.
     refined: Arc<BTreeMap<ModelName, Profile>>,
     handed_at: Timestamp,
-    handed: Vec<f64>,
-    /// Spare room for the next of these.
-    scratch: Vec<f64>,
 }
 
 impl Refinement {
@@ -202,8 +216,6 @@ impl Refinement {
             turned_at: Timestamp::ZERO,
             refined: Arc::new(profiles.clone()),
             handed_at: Timestamp::ZERO,
-            handed: Vec::new(),
-            scratch: Vec::new(),
         }
     }
 
@@ -315,33 +327,29 @@ impl Refinement {
             return false;
         }
         let half_life = self.half_life;
-        self.scratch.clear();
-        self.scratch.push(self.power.ratio.log_at(now, half_life));
-        for part in self.models.values() {
-            let point = part.points.last();
-            self.scratch.push(part.time.log_at(now, half_life));
-            // Both, so that a visit to another point is no change unless something is off there.
-            self.scratch.push(point.map_or(0.0, |point| point.time * point.left_at(now, half_life)));
-            self.scratch.push(point.map_or(0.0, |point| point.power * point.left_at(now, half_life)));
-        }
-        let differs = |handed: &[f64]| {
-            let both = self.scratch.iter().enumerate();
-            both.into_iter().any(|(at, log)| (log - handed.get(at).copied().unwrap_or(0.0)).abs() > STEP)
-        };
+        let has_moved = self.power.ratio.has_moved(now, half_life)
+            || self.models.values().any(|part| part.has_moved(now, half_life));
         // What is off at points not visited is forgotten meanwhile.
         let is_old = now.saturating_since(self.handed_at) >= half_life;
-        if !(differs(&self.handed) || is_old && !self.is_neutral()) {
+        if !(has_moved || is_old && !self.is_neutral(now)) {
             return false;
         }
-        std::mem::swap(&mut self.handed, &mut self.scratch);
         self.handed_at = now;
+        self.power.ratio.handed(now, half_life);
+        for part in self.models.values_mut() {
+            part.time.handed(now, half_life);
+            part.points.handed(now, half_life);
+        }
         let refined = self.models.iter().map(|(name, part)| (name.clone(), self.refined(part, now)));
         self.refined = Arc::new(refined.collect());
         true
     }
 
-    fn is_neutral(&self) -> bool {
-        self.handed.iter().all(|log| *log == 0.0) && self.models.values().all(|part| part.points.is_neutral())
+    fn is_neutral(&self, now: Timestamp) -> bool {
+        let half_life = self.half_life;
+        let is_neutral =
+            |part: &ModelPart| part.time.is_neutral(now, half_life) && part.points.is_neutral(now, half_life);
+        self.power.ratio.is_neutral(now, half_life) && self.models.values().all(is_neutral)
     }
 
     fn refined(&self, part: &ModelPart, now: Timestamp) -> Profile {
@@ -351,13 +359,8 @@ impl Refinement {
         let idle = self.idle.unwrap_or(Watts::ZERO);
         for row in &mut profile.rows {
             let point = part.points.of(&row.point);
-            let left = point.map_or(0.0, |point| point.left_at(now, half_life));
-            let rest = |of: fn(&points::Point) -> f64| {
-                let log = point.map_or(0.0, of) * left;
-                if log.abs() < FORGOTTEN { 0.0 } else { log }
-            };
-            let time = bounded(time + rest(|point| point.time)).exp();
-            let power = bounded(power + rest(|point| point.power)).exp();
+            let [time_rest, power_rest] = point.map_or([0.0; 2], |point| point.rests_at(now, half_life));
+            let (time, power) = (bounded(time + time_rest).exp(), bounded(power + power_rest).exp());
             scale(row, time, power, idle);
         }
         if profile.rows != part.profile.rows {

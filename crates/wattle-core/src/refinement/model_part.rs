@@ -16,6 +16,7 @@ const BATCHES: u64 = 8;
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// The mean batch may be so far from a whole number of rows, as a share.
 const UNEVEN: f64 = 0.1;
+
 /// One model with a profile.
 #[derive(Debug, Clone)]
 pub(super) struct ModelPart {
@@ -130,6 +131,12 @@ impl ModelPart {
         let ratio = seen / (profiled * bounded(log + rest).exp());
         let left = self.time.take_in(ratio, (from, now), half_life);
         point.remember(now, half_life, left, 0.0);
+    }
+
+    /// Whether more than a little has changed since it was handed over, everywhere or at the point in force.
+    pub(super) fn has_moved(&self, now: Timestamp, half_life: Duration) -> bool {
+        self.time.has_moved(now, half_life)
+            || self.points.last().is_some_and(|point| point.has_moved(now, half_life))
     }
 
     /// Batch time over what the profile says, at the point in force.

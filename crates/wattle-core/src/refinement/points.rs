@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::tracker::left_after;
-use super::{FORGOTTEN, bounded};
+use super::{FORGOTTEN, STEP, bounded};
 use crate::knob::ServingSetting;
 use crate::operating_point::{OperatingPoint, ProfileRow};
 use crate::profile::{PowerFigure, Profile};
@@ -59,7 +59,9 @@ pub(super) struct Point {
     /// What is off here beyond what is off everywhere, as logarithms.
     pub(super) time: f64,
     pub(super) power: f64,
-    pub(super) seen_at: Timestamp,
+    seen_at: Timestamp,
+    /// Both as they were last handed over.
+    handed: [f64; 2],
 }
 
 impl Point {
@@ -77,6 +79,7 @@ impl Point {
             time: 0.0,
             power: 0.0,
             seen_at: Timestamp::ZERO,
+            handed: [0.0; 2],
         }
     }
 
@@ -96,6 +99,19 @@ impl Point {
         self.time = bounded(self.time * left + time);
         self.power = bounded(self.power * left + power);
         self.seen_at = now;
+    }
+
+    /// What is off here as it is remembered at `now`: batch time and power, as logarithms.
+    pub(super) fn rests_at(&self, now: Timestamp, half_life: Duration) -> [f64; 2] {
+        let left = self.left_at(now, half_life);
+        let of = |log: f64| if (log * left).abs() < FORGOTTEN { 0.0 } else { log * left };
+        [of(self.time), of(self.power)]
+    }
+
+    /// Whether that is more than a little off what was handed over.
+    pub(super) fn has_moved(&self, now: Timestamp, half_life: Duration) -> bool {
+        let both = self.rests_at(now, half_life).into_iter().zip(self.handed);
+        both.into_iter().any(|(now, handed)| (now - handed).abs() > STEP)
     }
 
     /// How much of what is off here is remembered at `now`.
@@ -188,9 +204,17 @@ impl Points {
         })
     }
 
-    /// Whether anything is off at any point.
-    pub(super) fn is_neutral(&self) -> bool {
-        self.0.iter().all(|point| point.time.abs().max(point.power.abs()) < FORGOTTEN)
+    /// All are handed over.
+    pub(super) fn handed(&mut self, now: Timestamp, half_life: Duration) {
+        for point in &mut self.0 {
+            point.handed = point.rests_at(now, half_life);
+        }
+    }
+
+    /// Whether there is nothing to forget at any point.
+    pub(super) fn is_neutral(&self, now: Timestamp, half_life: Duration) -> bool {
+        let nothing = [0.0; 2];
+        self.0.iter().all(|point| point.rests_at(now, half_life) == nothing && point.handed == nothing)
     }
 
     #[cfg(test)]

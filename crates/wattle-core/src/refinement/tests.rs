@@ -209,8 +209,11 @@ fn what_was_learned_is_half_forgotten_after_the_half_life_without_anything_new()
     bench.run(62.0, 0.0, 1.0, 1.0);
     let after = bench.ratios(32, 1).1.ln();
     assert!((after - before / 2.0).abs() < STEP, "{before} -> {after}");
-    bench.run(1800.0, 0.0, 1.0, 1.0);
-    assert_eq!(bench.ratios(32, 1).1, 1.0);
+    bench.run(3600.0, 0.0, 1.0, 1.0);
+    assert_eq!(bench.refinement.profiles()["m"], bench.profile, "as it was read");
+    let handed = bench.handed;
+    bench.run(600.0, 0.0, 1.0, 1.0);
+    assert_eq!(bench.handed, handed, "nothing is left to forget");
 }
 
 #[test]
