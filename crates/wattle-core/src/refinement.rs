@@ -18,6 +18,9 @@
 //! knob was turned, with a model at a point that no profile tells of, with several devices (which of them
 //! a model runs on is not known) or with little to do tell nothing.
 //!
+//! No power is refined to more than was ever seen or profiled on the device: a device that is shared and
+//! full draws no more, whatever is set.
+//!
 //! What is refined is computed from measured figures, so its basis is **modelled**, and its confidence
 //! interval is dropped. What was unknown stays unknown.
 //!
@@ -79,7 +82,7 @@ pub struct RefinementOptions {
 
 impl Default for RefinementOptions {
     fn default() -> Self {
-        Self { enabled: true, half_life_seconds: 60.0, threshold: 0.1 }
+        Self { enabled: true, half_life_seconds: 30.0, threshold: 0.1 }
     }
 }
 
@@ -211,7 +214,7 @@ impl Refinement {
             options: options.clone(),
             idle: idle_power_of(profiles.values()),
             models: profiles.iter().map(part).collect(),
-            power: PowerPart::default(),
+            power: PowerPart::new(profiles.values()),
             stands: BTreeMap::new(),
             turned_at: Timestamp::ZERO,
             refined: Arc::new(profiles.clone()),
@@ -361,7 +364,7 @@ impl Refinement {
             let point = part.points.of(&row.point);
             let [time_rest, power_rest] = point.map_or([0.0; 2], |point| point.rests_at(now, half_life));
             let (time, power) = (bounded(time + time_rest).exp(), bounded(power + power_rest).exp());
-            scale(row, time, power, idle);
+            scale(row, time, (power, idle, self.power.highest));
         }
         if profile.rows != part.profile.rows {
             let told = format!(

@@ -11,14 +11,17 @@ impl Profile {
     /// What is unknown stays unknown.
     pub fn scaled(&self, time: f64, power: f64, idle: Watts) -> Self {
         let mut profile = self.clone();
-        profile.rows.iter_mut().for_each(|row| scale(row, time, power, idle));
+        profile.rows.iter_mut().for_each(|row| scale(row, time, (power, idle, Watts::new(f64::INFINITY))));
         profile
     }
 }
 
-/// Scales the figures of `row`, as [`Profile::scaled`] says.
-pub(crate) fn scale(row: &mut ProfileRow, time: f64, power: f64, idle: Watts) {
-    let scaled = |watts: Watts| if watts > idle { idle + (watts - idle) * power } else { watts };
+/// Scales the figures of `row`, as [`Profile::scaled`] says; no power is raised beyond `most`.
+pub(crate) fn scale(row: &mut ProfileRow, time: f64, (power, idle, most): (f64, Watts, Watts)) {
+    let scaled = |watts: Watts| {
+        let wanted = if watts > idle { idle + (watts - idle) * power } else { watts };
+        wanted.min(watts.max(most))
+    };
     let before = PowerFigure::Mean.of(row);
     if power != 1.0 && before.is_some() {
         for figure in [&mut row.power_watts_mean, &mut row.power_watts_p95, &mut row.power_watts_max] {

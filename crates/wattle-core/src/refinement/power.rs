@@ -2,6 +2,7 @@
 
 use super::{Ratio, Refinement, SATURATED, before, bounded};
 use crate::observation::{DeviceObservation, Observation};
+use crate::profile::{PowerFigure, Profile};
 use crate::time::Timestamp;
 use crate::units::Watts;
 
@@ -15,8 +16,19 @@ pub(super) struct PowerPart {
     pub(super) ratio: Ratio,
     /// What was off at the points in force last, weighted by what each draws.
     pub(super) rest: f64,
+    /// The highest power that was ever seen or profiled.
+    pub(super) highest: Watts,
     /// Samples missed a while: the next ones began before the interval they are told of in.
     is_behind: bool,
+}
+
+impl PowerPart {
+    /// Nothing was seen yet.
+    pub(super) fn new<'a>(profiles: impl Iterator<Item = &'a Profile>) -> Self {
+        let powers = profiles.flat_map(|profile| &profile.rows).filter_map(|row| PowerFigure::Max.of(row));
+        let highest = powers.filter(|power| power.get().is_finite()).fold(Watts::ZERO, Watts::max);
+        Self { highest, ..Self::default() }
+    }
 }
 
 /// What is predicted above idle for one interval.
@@ -41,7 +53,9 @@ impl Refinement {
             return;
         }
         let Some(from) = self.start_of(seen) else { return };
-        let (Some(drawn), Some(predicted)) = (mean_of(device), self.predicted(seen, from)) else { return };
+        let Some(drawn) = mean_of(device) else { return };
+        self.power.highest = self.power.highest.max(drawn);
+        let Some(predicted) = self.predicted(seen, from) else { return };
         let mut above = drawn - self.idle.unwrap_or(Watts::ZERO);
         if predicted.is_bound {
             // A mean below a maximum is as it should be.

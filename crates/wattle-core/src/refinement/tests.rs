@@ -206,7 +206,7 @@ fn what_was_learned_is_half_forgotten_after_the_half_life_without_anything_new()
     let mut bench = Bench::new();
     bench.run(5.0, 1.0, 1.0, 1.5);
     let before = bench.ratios(32, 1).1.ln();
-    bench.run(62.0, 0.0, 1.0, 1.0);
+    bench.run(32.0, 0.0, 1.0, 1.0);
     let after = bench.ratios(32, 1).1.ln();
     assert!((after - before / 2.0).abs() < STEP, "{before} -> {after}");
     bench.run(3600.0, 0.0, 1.0, 1.0);
@@ -247,6 +247,20 @@ fn below_saturation_power_is_held_against_power_at_that_utilization() {
     let mut bench = Bench::new();
     bench.run(5.0, 0.7, 1.0, 1.2);
     near(bench.ratios(8, 1).1, 1.2, 0.001);
+}
+
+#[test]
+fn on_a_device_that_others_fill_no_point_is_taken_to_draw_more_than_was_ever_seen() {
+    let rows = "batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,power_watts_max,basis,power_basis,samples\n\
+        1,1,100,10,80,99,measured,measured,9\n8,1,400,20,90,100,measured,measured,9\n";
+    let mut bench = Bench::of(rows);
+    bench.run(20.0, 1.0, 1.0, 80.0 / 70.0);
+    for (size, mean) in [(1, 20.0 + 60.0 * 8.0 / 7.0), (8, 100.0)] {
+        near(bench.refined(size, 1).power_watts_mean.unwrap().get(), mean, 0.03);
+        near(bench.refined(size, 1).power_watts_max.unwrap().get(), 100.0, 0.01);
+    }
+    bench.run(20.0, 1.0, 1.0, 1.5);
+    near(bench.refined(8, 1).power_watts_max.unwrap().get(), 125.0, 0.01);
 }
 
 #[test]
