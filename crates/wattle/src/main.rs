@@ -4,6 +4,7 @@ mod commands;
 mod devices;
 mod exit;
 mod logging;
+mod new_file;
 mod output;
 mod profiles;
 mod progress;
@@ -34,6 +35,7 @@ enum Command {
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
     Devices(commands::devices::DevicesArgs),
+    Profile(commands::profile::ProfileArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
     Partition(commands::partition::PartitionArgs),
 }
@@ -61,6 +63,7 @@ fn main() -> std::process::ExitCode {
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
+        Command::Profile(args) => commands::profile::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
         Command::Partition(args) => commands::partition::run(&args),
     }))
