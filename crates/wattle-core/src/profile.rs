@@ -6,7 +6,7 @@
 mod enclosing;
 pub mod format;
 mod interpolate;
-mod partition;
+pub mod partition;
 mod predictor;
 #[cfg(test)]
 mod tests;
