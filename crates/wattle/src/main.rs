@@ -3,6 +3,7 @@
 mod commands;
 mod exit;
 mod logging;
+mod new_file;
 mod output;
 mod profiles;
 mod progress;
@@ -32,6 +33,7 @@ enum Command {
     Simulate(commands::simulate::SimulateArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
+    Profile(commands::profile::ProfileArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
@@ -40,9 +42,12 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) => "error",
-            Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
-                "info"
-            }
+            Self::Serve(_)
+            | Self::Simulate(_)
+            | Self::Reproduce(_)
+            | Self::Import(_)
+            | Self::Profile(_)
+            | Self::Runtimes(_) => "info",
         }
     }
 }
@@ -58,6 +63,7 @@ fn main() -> std::process::ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
+        Command::Profile(args) => commands::profile::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
 }

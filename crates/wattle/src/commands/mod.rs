@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod import;
+pub(crate) mod profile;
 pub(crate) mod reproduce;
 pub(crate) mod runtimes;
 pub(crate) mod serve;
