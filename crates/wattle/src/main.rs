@@ -33,21 +33,20 @@ enum Command {
     Simulate(commands::simulate::SimulateArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
-    Profile(commands::profile::ProfileArgs),
+    Profile(Box<commands::profile::ProfileArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
 impl Command {
-    /// What is logged unless asked. The demo prints lines of its own, how power is known among them.
+    /// What is logged unless asked. The demo prints lines of its own, how power is known among them; so does
+    /// profiling, but for warnings.
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) => "error",
-            Self::Serve(_)
-            | Self::Simulate(_)
-            | Self::Reproduce(_)
-            | Self::Import(_)
-            | Self::Profile(_)
-            | Self::Runtimes(_) => "info",
+            Self::Profile(_) => "warn",
+            Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
+                "info"
+            }
         }
     }
 }
@@ -63,7 +62,7 @@ fn main() -> std::process::ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
-        Command::Profile(args) => commands::profile::run(&args),
+        Command::Profile(args) => commands::profile::run(*args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
 }

@@ -303,6 +303,12 @@ impl Executor {
         self.shared.stats.take_recorded()
     }
 
+    /// Why a batch of several requests failed since batches are recorded, if one did: its requests were
+    /// then run one by one, which who asked does not see.
+    pub fn batch_failure(&self) -> Option<String> {
+        self.shared.stats.batch_failure()
+    }
+
     /// Records single batches no longer.
     pub fn stop_recording(&self) {
         self.shared.stats.stop_recording();

@@ -56,6 +56,8 @@ struct Batches {
     by_size: BTreeMap<u32, BatchStats>,
     /// Each batch since they were last taken, while they are recorded.
     recorded: Option<Vec<RecordedBatch>>,
+    /// Why a batch failed as a whole, the first time while they are recorded.
+    failure: Option<String>,
 }
 
 /// Counts and times of one model since it was loaded.
@@ -161,9 +163,23 @@ impl ModelStats {
         lock(&self.batches).recorded.replace(Vec::new()).unwrap_or_default()
     }
 
+    /// A batch of several requests failed as a whole; they are run one by one.
+    pub(super) fn batch_failed(&self, error: &impl ToString) {
+        let mut batches = lock(&self.batches);
+        if batches.recorded.is_some() {
+            batches.failure.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    /// Why a batch failed as a whole since batches are recorded, if one did.
+    pub(super) fn batch_failure(&self) -> Option<String> {
+        lock(&self.batches).failure.clone()
+    }
+
     /// Records no batch from now on.
     pub(super) fn stop_recording(&self) {
-        lock(&self.batches).recorded = None;
+        let mut batches = lock(&self.batches);
+        (batches.recorded, batches.failure) = (None, None);
     }
 
     pub(super) fn snapshot(&self, now: Timestamp, queued_requests: u64, queued_rows: u64) -> StatsSnapshot {

@@ -221,6 +221,9 @@ impl Measurer<'_> {
         if let Some(error) = load.failure() {
             return Err(Cut::Failed(error.to_string()));
         }
+        if let Some(error) = self.model.executor.batch_failure() {
+            return Err(Cut::Failed(error));
+        }
         let Some(cap) = self.options.cap else { return Ok(()) };
         if let Some(error) = self.sampler.error() {
             return Err(Cut::Failed(format!("its power could not be held against the cap: {error}")));
@@ -299,28 +302,31 @@ impl Measurer<'_> {
         let all = self.sampler.power(started, self.clock.now()).samples;
         let samples = if is_over_cap { &all } else { &power.samples };
         let memory = self.memory_before.zip(resident_bytes());
+        let milliseconds = |share| percentile(&latencies, share).map(rounded);
+        let watts = |share| percentile(samples, share).map(|power| Watts::new(rounded(power)));
         let row = ProfileRow {
             point: point.clone(),
-            throughput_rps: throughput,
-            latency_ms_mean: mean(&latencies),
-            latency_ms_p50: percentile(&latencies, 0.50),
-            latency_ms_p95: percentile(&latencies, 0.95),
-            latency_ms_p99: percentile(&latencies, 0.99),
-            power_watts_mean: power.mean,
-            power_watts_p95: percentile(samples, 0.95).map(Watts::new),
-            power_watts_max: percentile(samples, 1.0).map(Watts::new),
+            throughput_rps: throughput.map(rounded),
+            latency_ms_mean: mean(&latencies).map(rounded),
+            latency_ms_p50: milliseconds(0.50),
+            latency_ms_p95: milliseconds(0.95),
+            latency_ms_p99: milliseconds(0.99),
+            power_watts_mean: power.mean.map(|power| Watts::new(rounded(power.get()))),
+            power_watts_p95: watts(0.95),
+            power_watts_max: watts(1.0),
             energy_joules_per_row: power
                 .mean
                 .zip(throughput.filter(|rps| *rps > 0.0))
-                .map(|(power, rps)| Joules::new(power.get() / rps)),
+                .map(|(power, rps)| Joules::new(rounded(power.get() / rps))),
             memory_bytes: memory.and_then(|(before, now)| now.checked_sub(before)).filter(|bytes| *bytes > 0),
             basis: self.basis,
             power_basis: self.power_basis,
             samples: u32::try_from(batches.len()).unwrap_or(u32::MAX),
             confidence: Confidence {
                 windows: u32::try_from(kept.len()).ok(),
-                throughput_rps_ci95: of_windows(|window| Some(window.throughput_rps)),
-                power_watts_ci95: of_windows(|window| window.power_watts).map(Watts::new),
+                throughput_rps_ci95: of_windows(|window| Some(window.throughput_rps)).map(rounded),
+                power_watts_ci95: of_windows(|window| window.power_watts)
+                    .map(|half| Watts::new(rounded(half))),
                 power_samples: u32::try_from(samples.len()).ok(),
             },
         };
@@ -328,6 +334,11 @@ impl Measurer<'_> {
         let fill = if most > 0.0 { rows / most } else { 0.0 };
         Measured::Seen(Box::new(Seen { row, is_steady, is_over_cap, fill, others: power.others }))
     }
+}
+
+/// To nine digits: more than any sensor tells, few enough that every reader of numbers reads the same.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.8e}").parse().unwrap_or(value)
 }
 
 fn last_end(batches: &[RecordedBatch]) -> Option<Timestamp> {

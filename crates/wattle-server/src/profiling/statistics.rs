@@ -1,5 +1,7 @@
 //! What windows of time say together: whether they agree, their mean and how sure it is. Pure.
 
+use wattle_core::profile::nearest_rank;
+
 /// Two-sided 95 % quantiles of Student's t, by degrees of freedom from 1 on.
 const T95: [f64; 30] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
@@ -25,12 +27,11 @@ pub fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// The smallest of `values` that a share `share` of them is at most (nearest rank); `None` of nothing.
+/// The value that a share of `values` is not above (nearest rank); `None` of nothing.
 pub fn percentile(values: &[f64], share: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
-    sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
+    nearest_rank(&sorted, share)
 }
 
 /// Whether `values` lie within `band` of each other, as a share of their mean.

@@ -125,7 +125,7 @@ pub(crate) struct ServeArgs {
 }
 
 /// More compute threads than any machine has.
-const MAX_CORES: u32 = 4096;
+pub(crate) const MAX_CORES: u32 = 4096;
 /// Shortest tick where power is estimated: the kernel counts busy time in steps of 10 ms, so that a
 /// shorter one is judged by what was before it.
 const SHORTEST_ESTIMATED_TICK: Duration = Duration::from_millis(100);
@@ -182,7 +182,7 @@ struct ServeFile {
     carbon_adaptive: CarbonAdaptiveOptions,
 }
 
-fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
+pub(crate) fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
     let (model, file) = text.split_once('=').ok_or("expected MODEL=FILE")?;
     Ok((model.to_owned(), file.into()))
 }
@@ -390,7 +390,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     })
 }
 
-fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstimate>> {
+pub(crate) fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstimate>> {
     match (idle, full) {
         (None, None) => Ok(None),
         (Some(idle), Some(full)) => {
