@@ -141,7 +141,7 @@ impl Bench {
         let drivers: Vec<String> = drivers.chain(kernel()).collect();
         let here = inspection.sensors.iter().filter(|sensor| matches!(sensor.reading, Access::Here(_)));
         let sensors: Vec<String> =
-            here.map(|sensor| format!("{} in {} from {}", sensor.name, sensor.unit, sensor.source)).collect();
+            here.map(|sensor| format!("{} ({}): {}", sensor.name, sensor.unit, sensor.source)).collect();
         let joined = |texts: Vec<String>| (!texts.is_empty()).then(|| texts.join("; "));
         Told { driver: joined(drivers), sensors: joined(sensors) }
     }

@@ -296,7 +296,9 @@ impl Measurer<'_> {
         let throughput = span.map(|(start, end)| rows / (end - start).as_secs_f64());
         let of_windows = |figure: fn(&WindowFigures) -> Option<f64>| {
             let figures: Vec<f64> = kept.iter().filter_map(|window| figure(&window.figures)).collect();
-            confidence_95(&figures)
+            // Below the rounding of the figures themselves there is no spread.
+            let least = mean(&figures)? * 1e-9;
+            confidence_95(&figures).map(|half| if half < least { 0.0 } else { rounded(half) })
         };
         // All samples of a probe that was cut short count: the one above the cap may be its last.
         let all = self.sampler.power(started, self.clock.now()).samples;
@@ -324,9 +326,8 @@ impl Measurer<'_> {
             samples: u32::try_from(batches.len()).unwrap_or(u32::MAX),
             confidence: Confidence {
                 windows: u32::try_from(kept.len()).ok(),
-                throughput_rps_ci95: of_windows(|window| Some(window.throughput_rps)).map(rounded),
-                power_watts_ci95: of_windows(|window| window.power_watts)
-                    .map(|half| Watts::new(rounded(half))),
+                throughput_rps_ci95: of_windows(|window| Some(window.throughput_rps)),
+                power_watts_ci95: of_windows(|window| window.power_watts).map(Watts::new),
                 power_samples: u32::try_from(samples.len()).ok(),
             },
         };

@@ -79,7 +79,7 @@ pub(super) fn print(profiled: &Profiled, plan: &Plan, output: Option<&Path>) {
     ];
     let told: Vec<String> = told.into_iter().flatten().collect();
     if !told.is_empty() {
-        say(format_args!("held back predicted points were off by: {}", told.join("; ")));
+        say(format_args!("held back points were predicted off by: {}", told.join("; ")));
     }
     if let Some(output) = output.filter(|_| !profile.rows.is_empty()) {
         say(format_args!("wrote     {} ({} rows)", output.display(), profile.rows.len()));
@@ -131,8 +131,7 @@ fn print_front(profiled: &Profiled, figure_of: PowerFigure) {
     if profiled.front.is_empty() {
         return;
     }
-    let mut table =
-        Table::new(&["under W", "rows/s", "W", "J/row", "measured at", "predicted better at (modelled)"]);
+    let mut table = Table::new(&["under W", "rows/s", "W", "J/row", "point"]);
     for point in &profiled.front {
         let row = point.answer.measured.as_ref();
         table.row([
@@ -141,13 +140,16 @@ fn print_front(profiled: &Profiled, figure_of: PowerFigure) {
             figure(row.and_then(|row| figure_of.of(row)).map(Watts::get)),
             figure(row.and_then(|row| row.energy_joules_per_row).map(|energy| energy.get())),
             row.map_or_else(|| "-".into(), |row| row.point.to_string()),
-            point.answer.predicted.as_ref().map_or_else(
-                || "-".into(),
-                |candidate| {
-                    format!("{}: {} rows/s", candidate.point, estimate(&candidate.predicted.throughput_rps))
-                },
-            ),
         ]);
+        if let Some(Candidate { point, predicted }) = &point.answer.predicted {
+            table.row([
+                "".into(),
+                figure(predicted.throughput_rps.as_ref().map(|estimate| estimate.mean)),
+                figure(predicted.power_watts.as_ref().map(|estimate| estimate.mean)),
+                "-".into(),
+                format!("{point} (not measured: modelled)"),
+            ]);
+        }
     }
     say(table);
 }
