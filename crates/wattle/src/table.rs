@@ -26,12 +26,17 @@ impl fmt::Display for Table {
                 .max()
                 .unwrap_or(0)
         };
+        // The heading of a column of texts stands where they begin.
+        let has_numbers = |column: usize| {
+            let mut cells = self.0.iter().skip(1).filter_map(|row| row.get(column));
+            cells.any(|cell| cell.parse::<f64>().is_ok()) || self.0.len() == 1
+        };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         for (index, row) in self.0.iter().enumerate() {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 let is_number = cell.parse::<f64>().is_ok() || cell == "-";
-                let is_right = column > 0 && (index == 0 || is_number);
+                let is_right = column > 0 && (is_number || index == 0 && has_numbers(column));
                 let width = widths.get(column).copied().unwrap_or(0);
                 let cell = if is_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
                 line.push_str(if column == 0 { "" } else { "  " });

@@ -15,7 +15,7 @@ use wattle_core::profile::Profile;
 use wattle_core::provenance::Basis;
 
 /// Six points of some tenths of a second each.
-const POINTS: [&str; 12] = [
+const POINTS: [&str; 14] = [
     "--batch-sizes",
     "1,2,4,8,16,32",
     "--instances",
@@ -26,6 +26,8 @@ const POINTS: [&str; 12] = [
     "exhaustive",
     "--settle-ms",
     "50",
+    "--windows",
+    "2",
     "--max-windows",
     "2",
 ];
@@ -49,7 +51,7 @@ fn repository() -> TempDir {
 
 fn profile(folder: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wattle"));
-    command.args(["--log", "error", "profile"]).args(args).args(["--windows", "2", "--runtime", "rten"]);
+    command.args(["--log", "error", "profile"]).args(args).args(["--runtime", "rten"]);
     command.current_dir(folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -4,6 +4,8 @@ mod device;
 mod diff;
 mod measure;
 mod merge;
+mod plot;
+mod png;
 mod report;
 mod show;
 
@@ -11,7 +13,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use wattle_core::profile::PowerFigure;
 
-/// Measure a model's operating points as it is served; show, merge and compare profiles
+/// Measure a model's operating points as it is served; show, merge, compare and draw profiles
 ///
 /// Examples:
 ///   wattle profile resnet50 --models models
@@ -36,6 +38,7 @@ enum Action {
     Show(show::ShowArgs),
     Merge(merge::MergeArgs),
     Diff(diff::DiffArgs),
+    Plot(Box<plot::PlotArgs>),
 }
 
 /// Runs the command.
@@ -44,6 +47,7 @@ pub(crate) fn run(args: ProfileArgs) -> Result<()> {
         Some(Action::Show(args)) => show::run(args),
         Some(Action::Merge(args)) => merge::run(args),
         Some(Action::Diff(args)) => diff::run(args),
+        Some(Action::Plot(args)) => plot::run(args),
         None => measure::run(args.measure),
     }
 }

@@ -21,6 +21,9 @@ use crate::table::Table;
 /// Values of a knob that are listed one by one, at most.
 const MOST_VALUES: usize = 8;
 
+/// Rows of the front that are listed, at most.
+const MOST_OF_FRONT: usize = 24;
+
 /// Show what profiles say: ranges, best points, the front of power and throughput, and how well they predict
 ///
 /// Examples:
@@ -90,7 +93,6 @@ fn best<'a>(profile: &'a Profile, args: &ShowArgs) -> Vec<Best<'a>> {
     let is_fast = |row: &ProfileRow| {
         args.latency_ms.is_none_or(|most| latency(row).is_some_and(|(latency, _)| latency <= most))
     };
-    // The same profile with the rows that may answer.
     let one = |question: String, row| Best { question, row, power_at_load: None };
     let fast = || profile.rows.iter().filter(|row| is_fast(row));
     let by = |a: f64, b: f64| a.total_cmp(&b);
@@ -194,10 +196,16 @@ fn print(path: &Path, profile: &Profile, args: &ShowArgs) {
     say(format_args!("Pareto front of power and throughput: {} of {} rows", front.len(), profile.rows.len()));
     if !front.is_empty() {
         let mut table = points_table("#");
-        for (index, row) in front.iter().enumerate() {
-            table.row(cells((index + 1).to_string(), Some(row), None));
+        // Evenly spread where it is long, with both ends.
+        let shown = front.len().min(MOST_OF_FRONT);
+        for number in 0..shown {
+            let index = if shown > 1 { number * (front.len() - 1) / (shown - 1) } else { 0 };
+            table.row(cells((index + 1).to_string(), front.get(index).copied(), None));
         }
         say(table);
+        if shown < front.len() {
+            say(format_args!("{shown} of {} are shown; --json has all", front.len()));
+        }
     }
     say("");
     print_errors(&profile.leave_one_out(args.power.into()));
@@ -246,7 +254,10 @@ fn print_rows(profile: &Profile) {
     ));
     for knob in PointKnob::ALL {
         let values = profile.values_of(knob);
-        if values.iter().any(Option::is_some) {
+        // A duty cycle that is not given is 1, which nobody asked about.
+        let is_given =
+            knob != PointKnob::DutyCycle || profile.rows.iter().any(|row| row.point.duty_cycle.is_some());
+        if is_given && values.iter().any(Option::is_some) {
             say(format_args!("  {:<17} {}", knob.name(), range(&values)));
         }
     }
@@ -271,7 +282,7 @@ fn points_table(first: &str) -> Table {
 fn cells(first: String, row: Option<&ProfileRow>, power_at_load: Option<Watts>) -> [String; 8] {
     let Some(row) = row else {
         let none = || "-".to_owned();
-        return [first, none(), none(), none(), none(), none(), none(), "no such point".into()];
+        return [first, none(), none(), none(), none(), none(), none(), "none fits, or none is known".into()];
     };
     let latency = latency(row).map_or_else(
         || "-".to_owned(),
