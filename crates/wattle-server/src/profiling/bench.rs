@@ -13,12 +13,16 @@ use wattle_runtime::choice::RuntimeChoice;
 use wattle_runtime::runtime::Runtime;
 
 use super::ProfilingError;
+use super::memory::resident_bytes;
 use super::sampler::Sampler;
 use crate::clock::Clock;
 use crate::control_loop::Waker;
 use crate::executor::Surroundings;
 use crate::meter::EnergyRate;
 use crate::model_repository::{ModelRepository, ServedModel};
+
+/// Name of the device whose memory is that of this process.
+const CPU: &str = "cpu";
 
 /// What a bench is made of.
 pub struct BenchConfig {
@@ -124,6 +128,14 @@ impl Bench {
         self.repository.load(name.as_str(), None)?;
         let model = self.repository.find(name.as_str(), "")?;
         Ok(Loaded { repository: &self.repository, model })
+    }
+
+    /// Memory in use now: on the CPU that of this process, else what the device tells.
+    pub(super) fn memory_bytes(&self) -> Option<u64> {
+        if self.info.id.as_str() == CPU {
+            return resident_bytes();
+        }
+        self.sampler.memory_used_bytes(self.clock.now())
     }
 
     /// The ONNX file of a model.

@@ -19,7 +19,6 @@ use wattle_core::units::{Joules, Watts};
 
 use super::inputs::Inputs;
 use super::load::Load;
-use super::memory::resident_bytes;
 use super::sampler::Sampler;
 use super::statistics::{SteadyRule, WindowFigures, confidence_95, mean, percentile};
 use crate::clock::Clock;
@@ -96,7 +95,9 @@ pub(super) struct Measurer<'a> {
     pub(super) basis: Basis,
     /// How power figures are known on this device.
     pub(super) power_basis: Basis,
-    /// Memory of the process before the model was loaded, where that is the device's memory.
+    /// Memory in use now, where it is known.
+    pub(super) memory_now: &'a dyn Fn() -> Option<u64>,
+    /// Memory in use before the model was loaded.
     pub(super) memory_before: Option<u64>,
     /// Becomes true when the profile is to end.
     pub(super) stop: &'a AtomicBool,
@@ -303,7 +304,7 @@ impl Measurer<'_> {
         // All samples of a probe that was cut short count: the one above the cap may be its last.
         let all = self.sampler.power(started, self.clock.now()).samples;
         let samples = if is_over_cap { &all } else { &power.samples };
-        let memory = self.memory_before.zip(resident_bytes());
+        let memory = self.memory_before.zip((self.memory_now)());
         let milliseconds = |share| percentile(&latencies, share).map(rounded);
         let watts = |share| percentile(samples, share).map(|power| Watts::new(rounded(power)));
         let row = ProfileRow {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wattle_core::id::DeviceId;
 use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange, ServingLimits};
 use wattle_core::operating_point::OperatingPoint;
 use wattle_core::units::Megahertz;
@@ -80,6 +81,12 @@ pub enum PlanError {
         min: u32,
         /// The largest.
         max: u32,
+    },
+    /// A bound on memory, where nobody tells it.
+    #[error("{device} does not tell its memory, so no bound on it can be kept; leave the bound out")]
+    UnknownMemory {
+        /// Which device.
+        device: DeviceId,
     },
     /// A value of a knob of the device.
     #[error(transparent)]

@@ -19,8 +19,7 @@ use super::bench::Bench;
 use super::inputs::Inputs;
 use super::journal::{Entry, EntryOutcome, Head, Journal, Subject};
 use super::measure::{Measured, Measurer, Seen};
-use super::memory::resident_bytes;
-use super::plan::Plan;
+use super::plan::{Plan, PlanError};
 use super::{ProfilingError, sha256_hex};
 use crate::model_repository::ServedModel;
 
@@ -30,8 +29,6 @@ const IDLE_WINDOW: Duration = Duration::from_secs(1);
 const CAPS: usize = 5;
 /// Batches less full than this are told of.
 const FULL: f64 = 0.95;
-/// The core id of the CPU: its memory is that of the process.
-const CPU: &str = "cpu";
 
 /// What happens while a model is profiled, for those who watch.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,7 +124,11 @@ impl Bench {
         (stop, created): (&AtomicBool, &str),
         mut on_event: impl FnMut(Event<'_>),
     ) -> Result<Profiled, ProfilingError> {
-        let memory_before = resident_bytes().filter(|_| self.info.id.as_str() == CPU);
+        let memory_now = || self.memory_bytes();
+        let memory_before = memory_now();
+        if plan.constraints.memory_bytes.is_some() && memory_before.is_none() {
+            return Err(PlanError::UnknownMemory { device: self.info.id.clone() }.into());
+        }
         let loaded = self.load(model)?;
         let served = &loaded.model;
         let inputs = Arc::new(match &plan.inputs {
@@ -158,6 +159,7 @@ impl Bench {
             // What a simulated runtime takes is its own profile's word, however it is timed.
             basis: if self.is_simulated() { Basis::Modelled } else { Basis::Measured },
             power_basis: self.info.power_provenance.basis,
+            memory_now: &memory_now,
             memory_before,
             stop,
         };

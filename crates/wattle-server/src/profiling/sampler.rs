@@ -13,7 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use wattle_core::time::Timestamp;
 use wattle_core::units::Watts;
-use wattle_device::device::{Access, Reading};
+use wattle_device::device::{Access, Reading, SensorView};
 use wattle_device::held::Held;
 
 use crate::clock::Clock;
@@ -108,14 +108,23 @@ impl Sampler {
 
     /// The highest temperature that the device tells now, in degrees Celsius.
     pub(super) fn temperature_celsius(&self, now: Timestamp) -> Option<f64> {
-        let inspection = self.device().inspect(now);
-        let celsius = inspection.sensors.iter().filter(|sensor| matches!(sensor.unit, "°C" | "C" | "degC"));
-        celsius
-            .filter_map(|sensor| match sensor.reading {
-                Access::Here(celsius) => Some(celsius),
+        self.readings_of(now, |sensor| matches!(sensor.unit, "°C" | "C")).into_iter().reduce(f64::max)
+    }
+
+    /// Memory of the device that is in use now, in bytes, where it tells.
+    pub(super) fn memory_used_bytes(&self, now: Timestamp) -> Option<u64> {
+        let is_memory = |sensor: &SensorView| sensor.name == "memory_used" && sensor.unit == "bytes";
+        self.readings_of(now, is_memory).first().map(|bytes| *bytes as u64)
+    }
+
+    fn readings_of(&self, now: Timestamp, is_wanted: impl Fn(&SensorView) -> bool) -> Vec<f64> {
+        let sensors = self.device().inspect(now).sensors;
+        let here =
+            sensors.iter().filter(|sensor| is_wanted(sensor)).filter_map(|sensor| match sensor.reading {
+                Access::Here(reading) => Some(reading),
                 _ => None,
-            })
-            .reduce(f64::max)
+            });
+        here.collect()
     }
 }
 
