@@ -9,6 +9,8 @@ use wattle_core::provenance::Provenance;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{Joules, Watts};
 
+use crate::lease::LeaseError;
+
 /// One piece of hardware that draws power.
 ///
 /// A driver turns knobs and forgets: that each is put back on every way out is the work of
@@ -26,7 +28,8 @@ pub trait Device: Send {
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError>;
 
     /// How a knob that `info` lists stands, so that [`put_back`](Device::put_back) can make it so again:
-    /// after this process has ended, too, and by another.
+    /// after this process has ended, too, and by another. Empty where the knob ends with this process,
+    /// as a budget of threads does, and nowhere else.
     fn knob_state(&mut self, knob: DeviceKnob) -> Result<KnobState, DeviceError>;
 
     /// Makes a knob stand as `state` says, and reads back. Tries all of it; tells the first failure.
@@ -250,6 +253,24 @@ pub enum DeviceError {
         found: String,
         /// What this driver records.
         expected: &'static str,
+    },
+    /// How a knob stands could not be recorded, so it was not turned.
+    #[error("{knob:?} was not turned: {source}")]
+    NotRecorded {
+        /// Which knob.
+        knob: DeviceKnob,
+        /// What failed.
+        source: LeaseError,
+    },
+    /// The dead man's switch put the knobs back, because whoever turned them gave no sign of life.
+    #[error(
+        "{device}: {knob:?} stands as it was found, because the control loop stalled; what it was set to is void"
+    )]
+    Stalled {
+        /// Which device.
+        device: DeviceId,
+        /// Which knob.
+        knob: DeviceKnob,
     },
     /// The device took the value but reads back another.
     #[error("{device}: {knob:?} was set to {wanted} but reads back {found}")]

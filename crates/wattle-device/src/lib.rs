@@ -4,6 +4,10 @@
 
 pub mod conformance;
 pub mod cpu;
+pub mod deadman;
 pub mod device;
+pub mod discover;
 pub mod held;
+pub mod lease;
+pub mod recover;
 pub mod simulated;

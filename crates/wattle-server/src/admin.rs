@@ -61,7 +61,10 @@ async fn show_metrics(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn show_status(State(admin): State<Arc<Admin>>) -> Json<Value> {
-    Json(json!({ "device": admin.control.device(), "status": &*admin.control.status() }))
+    let control = &admin.control;
+    // Asked now: while the loop stalls its status stays as it was.
+    let lives = json!({ "is_running": control.is_running(), "stalls": control.stalls().total() });
+    Json(json!({ "device": control.device(), "control": lives, "status": &*control.status() }))
 }
 
 async fn show_power(State(admin): State<Arc<Admin>>) -> Json<Value> {

@@ -254,6 +254,12 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
         MetricType::GAUGE,
         Some(gauge(&[], f64::from(u8::from(control.is_running())))),
     );
+    add(
+        "wattle_control_stalls_total",
+        "Times the control loop stalled and the device's knobs were put back without it",
+        MetricType::COUNTER,
+        Some(counter(&[], control.stalls().total() as f64)),
+    );
     let power = status.power_watts.map(|power| power.get());
     add(
         "nv_gpu_power_usage",

@@ -1,6 +1,7 @@
 //! The command line of Wattle: an inference server that follows the power there is.
 
 mod commands;
+mod devices;
 mod exit;
 mod logging;
 mod new_file;
@@ -34,15 +35,16 @@ enum Command {
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
     Profile(Box<commands::profile::ProfileArgs>),
+    Devices(commands::devices::DevicesArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
 }
 
 impl Command {
-    /// What is logged unless asked. The demo prints lines of its own, how power is known among them; so does
-    /// profiling, but for warnings.
+    /// What is logged unless asked. The demo and the list of devices print lines of their own, how power is
+    /// known among them; so does profiling, but for warnings.
     const fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo(_) => "error",
+            Self::Demo(_) | Self::Devices(_) => "error",
             Self::Profile(_) => "warn",
             Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
                 "info"
@@ -63,6 +65,7 @@ fn main() -> std::process::ExitCode {
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Profile(args) => commands::profile::run(*args),
+        Command::Devices(args) => commands::devices::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
     }))
 }

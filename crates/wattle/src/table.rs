@@ -1,4 +1,4 @@
-//! A plain table: columns as wide as what is in them, numbers to the right.
+//! A plain table: columns as wide as what is in them, numbers and what stands above them to the right.
 
 use std::fmt;
 
@@ -54,9 +54,12 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let mut table = Table::new(&["run", "W"]);
-        table.row(["a long name".into(), "1.5".into()]);
-        table.row(["b".into(), "100".into()]);
-        assert_eq!(table.to_string(), "run            W\na long name  1.5\nb            100");
+        let mut table = Table::new(&["run", "W", "why"]);
+        table.row(["a long name".into(), "1.5".into(), "counted".into()]);
+        table.row(["b".into(), "100".into(), "so it is".into()]);
+        assert_eq!(
+            table.to_string(),
+            "run            W  why\na long name  1.5  counted\nb            100  so it is"
+        );
     }
 }

@@ -11,7 +11,7 @@ mod system_file;
 mod utilization;
 
 #[cfg(test)]
-mod fake_tree;
+pub(crate) mod fake_tree;
 #[cfg(test)]
 mod tests;
 

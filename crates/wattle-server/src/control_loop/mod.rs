@@ -6,6 +6,7 @@
 //! One thread owns the device, so nothing here needs a lock but what others look at. While nobody asks
 //! for anything it ticks once a second; the first request or a new cap wakes it.
 
+mod back_off;
 mod cap;
 mod loop_thread;
 mod status;
@@ -23,6 +24,7 @@ use wattle_core::cap_account::CapAccount;
 use wattle_core::policy::Policy;
 use wattle_core::signal::Signal;
 use wattle_core::units::Watts;
+use wattle_device::deadman::Stalls;
 use wattle_device::device::DeviceInfo;
 use wattle_device::held::Held;
 
@@ -39,6 +41,12 @@ pub use waker::Waker;
 const KEPT_DECISIONS: usize = 256;
 /// Power samples kept for the dashboard: five minutes of fast ticks.
 const KEPT_POINTS: usize = 3000;
+
+/// The longest the loop lets pass between two beats of a device it holds, if its fast tick is `tick` and
+/// nothing hangs.
+pub fn longest_tick(tick: Duration) -> Duration {
+    tick.max(loop_thread::IDLE_TICK)
+}
 
 /// What the control loop is given.
 pub struct ControlConfig {
@@ -74,6 +82,7 @@ pub struct ControlSurroundings {
 pub struct Control {
     shared: Arc<Shared>,
     device: DeviceInfo,
+    stalls: Stalls,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -97,7 +106,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Control {
     /// Starts the loop on a thread of its own.
     pub fn start(config: ControlConfig, around: ControlSurroundings) -> std::io::Result<Self> {
-        let device = config.device.info().clone();
+        let (device, stalls) = (config.device.info().clone(), config.device.stalls());
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             is_running: AtomicBool::new(true),
@@ -120,7 +129,7 @@ impl Control {
                 of_thread.is_running.store(false, Ordering::Release);
             }
         })?;
-        Ok(Self { shared, device, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, device, stalls, thread: Mutex::new(Some(thread)) })
     }
 
     /// The device, as it is.
@@ -147,9 +156,15 @@ impl Control {
         self.shared.waker.wake();
     }
 
-    /// Whether the loop runs. It ends before [`stop`](Self::stop) only by a defect of its own.
+    /// Whether the loop runs. It ends before [`stop`](Self::stop) only by a defect of its own, and stalls
+    /// where a driver hangs.
     pub fn is_running(&self) -> bool {
-        self.shared.is_running.load(Ordering::Acquire)
+        self.shared.is_running.load(Ordering::Acquire) && !self.stalls.is_stalled()
+    }
+
+    /// How often the loop stalled and had the device's knobs put back without it.
+    pub fn stalls(&self) -> &Stalls {
+        &self.stalls
     }
 
     /// How things stand, as of the last tick.

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod demo;
+pub(crate) mod devices;
 pub(crate) mod import;
 pub(crate) mod profile;
 pub(crate) mod reproduce;

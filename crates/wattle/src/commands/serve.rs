@@ -19,8 +19,7 @@ use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
-use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuPowerSource, CpuRoots};
-use wattle_device::device::Device;
+use wattle_device::cpu::{CoreBudget, CpuPowerEstimate};
 use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::choice::RuntimeChoice;
@@ -29,6 +28,7 @@ use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
+use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
 use crate::output::say;
 use crate::profiles;
@@ -78,9 +78,16 @@ pub(crate) struct ServeArgs {
     cores: Option<u32>,
     #[command(flatten)]
     runtime: RuntimeArgs,
-    /// The device that is metered and turned: cpu or simulated (made of the models' profiles) [default: cpu]
+    /// The device that is metered and turned: one that `wattle devices` lists, or simulated (made of the
+    /// models' profiles) [default: cpu]
     #[arg(long, value_name = "NAME")]
-    device: Option<DeviceKind>,
+    device: Option<String>,
+    #[command(flatten)]
+    devices: DeviceArgs,
+    /// After how long without a sign of life of the control loop the device's knobs are put back without
+    /// it, in milliseconds [default: 5000]
+    #[arg(long, value_name = "MS")]
+    stall_timeout_ms: Option<u64>,
     /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, dvfs, multi-tenant, batching,
     /// combination, frequency-scaling, resource-scaling-cu, resource-scaling-se, cofris-cu, cofris-se,
     /// carbon-adaptive or carbon-adaptive-printed [default: fixed]
@@ -126,19 +133,8 @@ pub(crate) struct ServeArgs {
 
 /// More compute threads than any machine has.
 pub(crate) const MAX_CORES: u32 = 4096;
-/// Shortest tick where power is estimated: the kernel counts busy time in steps of 10 ms, so that a
-/// shorter one is judged by what was before it.
-const SHORTEST_ESTIMATED_TICK: Duration = Duration::from_millis(100);
-
-/// Which device is metered and turned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DeviceKind {
-    /// This machine's CPU.
-    Cpu,
-    /// One that isn't there, played from profiles.
-    Simulated,
-}
+/// The device that isn't there: it is played from profiles.
+pub(crate) const SIMULATED: &str = "simulated";
 
 /// The configuration file: the same names as the flags.
 #[derive(Deserialize, Default)]
@@ -156,7 +152,10 @@ struct ServeFile {
     runtime: Option<String>,
     ort_lib: Option<PathBuf>,
     execution_providers: Option<Vec<String>>,
-    device: Option<DeviceKind>,
+    device: Option<String>,
+    sys_root: Option<PathBuf>,
+    lease_folder: Option<PathBuf>,
+    stall_timeout_ms: Option<u64>,
     policy: Option<String>,
     device_spec: Option<String>,
     power_cap_watts: Option<f64>,
@@ -322,35 +321,28 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let estimate =
         estimate(args.cpu_idle_watts.or(file.cpu_idle_watts), args.cpu_full_watts.or(file.cpu_full_watts))?;
 
-    let kind = args.device.or(file.device).unwrap_or(DeviceKind::Cpu);
-    let (device, simulated): (Box<dyn Device>, Option<Arc<dyn Runtime>>) = match kind {
-        DeviceKind::Cpu => {
-            let device = CpuDevice::new("cpu".into(), &CpuRoots::default(), estimate, Arc::clone(&budget))?;
-            if matches!(device.power_source(), CpuPowerSource::Estimate { .. })
-                && tick < SHORTEST_ESTIMATED_TICK
-            {
-                return Err(anyhow::anyhow!(
-                    "tick_ms is {}, expected at least {} where power is estimated from utilisation",
-                    tick.as_millis(),
-                    SHORTEST_ESTIMATED_TICK.as_millis()
-                ))
-                .context(ConfigError);
-            }
-            (Box::new(device), None)
+    let device = args.device.or(file.device).unwrap_or_else(|| "cpu".into());
+    let (device, simulated): (Held, Option<Arc<dyn Runtime>>) = if device == SIMULATED {
+        if profiles.is_empty() {
+            bail!(anyhow::anyhow!(
+                "a simulated device is made of profiles, and no model of {} has a profile.csv; name one with --profile MODEL=FILE",
+                models.display()
+            )
+            .context(ConfigError));
         }
-        DeviceKind::Simulated => {
-            if profiles.is_empty() {
-                bail!(anyhow::anyhow!(
-                    "a simulated device is made of profiles, and no model of {} has a profile.csv; name one with --profile MODEL=FILE",
-                    models.display()
-                )
-                .context(ConfigError));
-            }
-            let (device, load) = SimulatedDevice::new("simulated".into(), &profiles).context(ConfigError)?;
-            runtime_args.runtime.get_or_insert(RuntimeChoice::Simulated);
-            let runtime = SimulatedRuntime::new(load, move || clock.now());
-            (Box::new(device), Some(Arc::new(runtime)))
-        }
+        let (device, load) = SimulatedDevice::new(SIMULATED.into(), &profiles).context(ConfigError)?;
+        runtime_args.runtime.get_or_insert(RuntimeChoice::Simulated);
+        let runtime = SimulatedRuntime::new(load, move || clock.now());
+        (Held::new(Box::new(device)), Some(Arc::new(runtime)))
+    } else {
+        let devices = DeviceArgs {
+            sys_root: args.devices.sys_root.or(file.sys_root),
+            lease_folder: args.devices.lease_folder.or(file.lease_folder),
+        };
+        let stall_timeout =
+            Duration::from_millis(args.stall_timeout_ms.or(file.stall_timeout_ms).unwrap_or(5000));
+        let at = devices.locations(Arc::clone(&budget), estimate);
+        (devices.take_watched(&device, at, tick, stall_timeout)?, None)
     };
     let (runtime, why) = runtime_args.choose(simulated)?;
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");
@@ -381,7 +373,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         max_request_bytes: args.max_request_bytes.or(file.max_request_bytes).unwrap_or(64 << 20),
         runtime,
         budget,
-        device: Held::new(device),
+        device,
         policy,
         power_cap: power_cap.map(|(signal, _)| signal),
         carbon_intensity,

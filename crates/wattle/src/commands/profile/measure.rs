@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 use wattle_core::id::ModelName;
 use wattle_core::profile::Profile;
@@ -20,6 +20,7 @@ use wattle_server::profiling::{
 
 use super::{Power, device, positive, report};
 use crate::commands::serve::{MAX_CORES, async_runtime, available_cores, model_and_file, stop_signal};
+use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
 use crate::new_file;
 use crate::output::say;
@@ -38,9 +39,12 @@ pub(super) struct MeasureArgs {
     /// The model repository: a folder of NAME/VERSION/model.onnx
     #[arg(long, value_name = "DIR", default_value = "models")]
     models: PathBuf,
-    /// The device that is read and turned: cpu, or simulated (made of the models' profiles)
+    /// The device that is read and turned: one that `wattle devices` lists, or simulated (made of the models'
+    /// profiles)
     #[arg(long, value_name = "NAME", default_value = "cpu")]
-    pub(super) device: DeviceKind,
+    pub(super) device: String,
+    #[command(flatten)]
+    pub(super) devices: DeviceArgs,
     /// simulated: the profile that plays a model, in place of its profile.csv
     #[arg(long, value_name = "MODEL=FILE", value_parser = model_and_file)]
     pub(super) profile: Vec<(String, PathBuf)>,
@@ -131,15 +135,6 @@ pub(super) struct MeasureArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-/// Which device is read and turned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum DeviceKind {
-    /// This machine's CPU.
-    Cpu,
-    /// One that isn't there, played from profiles.
-    Simulated,
 }
 
 fn clocks(text: &str) -> Result<Clocks, String> {
