@@ -99,12 +99,21 @@ pub struct Profiled {
 }
 
 impl Profiled {
-    /// Removes the journal, once the profile is where it belongs. One that was interrupted stays.
+    /// Removes the journal, once the profile is where it belongs. That of an interrupted run stays.
     pub fn finish(&self) -> std::io::Result<()> {
         match self.ending {
             Ending::Done(_) => std::fs::remove_file(&self.journal),
             Ending::Interrupted => Ok(()),
         }
+    }
+
+    /// Each point that has no row, and why.
+    pub fn without_row(&self) -> impl Iterator<Item = (&OperatingPoint, &str)> {
+        self.probes.iter().filter_map(|probe| match &probe.outcome {
+            Outcome::Measured(_) => None,
+            Outcome::OutOfMemory => Some((&probe.point, "out of memory")),
+            Outcome::Failed(why) => Some((&probe.point, why.as_str())),
+        })
     }
 }
 
@@ -365,16 +374,4 @@ fn caps(rows: &[ProfileRow], figure: PowerFigure) -> Vec<Watts> {
         return vec![high];
     }
     (0..CAPS).map(|step| low + (high - low) * (step as f64 / (CAPS - 1) as f64)).collect()
-}
-
-/// What stands in the way of a figure being told, in words: for probes without a row.
-impl Profiled {
-    /// Each point that has no row, and why.
-    pub fn without_row(&self) -> impl Iterator<Item = (&OperatingPoint, &str)> {
-        self.probes.iter().filter_map(|probe| match &probe.outcome {
-            Outcome::Measured(_) => None,
-            Outcome::OutOfMemory => Some((&probe.point, "out of memory")),
-            Outcome::Failed(why) => Some((&probe.point, why.as_str())),
-        })
-    }
 }

@@ -199,6 +199,12 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
         args.write_family(output, &done)?;
     }
     drop(bench);
+    // Journals stay until all models are done, so that the same command goes on after those that are.
+    if done.iter().all(|profiled| profiled.ending != Ending::Interrupted) {
+        for profiled in &done {
+            profiled.finish().with_context(|| format!("failed to remove {}", profiled.journal.display()))?;
+        }
+    }
     if args.json {
         let all = done.iter().zip(&targets).map(|(profiled, target)| {
             report::json(profiled, target.output.as_deref().or(args.output.as_deref()))
@@ -220,7 +226,7 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
     match interrupted {
         None => Ok(()),
         Some(profiled) => Err(anyhow!(
-            "interrupted at {} after {} points; the knobs stand as they were found, and what was measured is in {}: \
+            "interrupted at {}, after {} of its points; the knobs stand as they were found, and what was measured is in {}: \
              run the same command again to go on",
             profiled.profile.head.model,
             profiled.probes.len(),
@@ -340,7 +346,6 @@ impl MeasureArgs {
         })?;
         if let Some(output) = &target.output {
             self.write(output, &profiled.profile)?;
-            profiled.finish().with_context(|| format!("failed to remove {}", profiled.journal.display()))?;
         }
         if !self.json {
             report::print(&profiled, plan, target.output.as_deref());
@@ -400,13 +405,6 @@ impl MeasureArgs {
             }));
         }
         self.write(output, &family)?;
-        // Journals of all variants stay until all are done: the file is written from all of them.
-        if done.iter().any(|profiled| profiled.ending == Ending::Interrupted) {
-            return Ok(());
-        }
-        for profiled in done {
-            profiled.finish().with_context(|| format!("failed to remove {}", profiled.journal.display()))?;
-        }
         if !self.json && !family.rows.is_empty() {
             say(format_args!(
                 "wrote     {} ({} rows of {} variants)",
