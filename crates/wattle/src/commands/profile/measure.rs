@@ -1,7 +1,7 @@
 //! `wattle profile MODEL…`: flags in, profiles of the models out.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,20 +9,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde_json::json;
-use wattle_core::id::ModelName;
-use wattle_core::profile::Profile;
 use wattle_core::units::Watts;
-use wattle_search::{Constraints, Probe, Question};
+use wattle_search::{Constraints, Question};
 use wattle_server::profiling::statistics::SteadyRule;
 use wattle_server::profiling::{
     Bench, Clocks, Ending, Event, KnobValues, MeasureOptions, Plan, Profiled, ProfilingError,
 };
 
+use super::targets::Target;
 use super::{Power, device, positive, report};
 use crate::commands::serve::{MAX_CORES, async_runtime, available_cores, model_and_file, stop_signal};
 use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
-use crate::new_file;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::runtimes::RuntimeArgs;
@@ -35,10 +33,10 @@ const DRIFT_CELSIUS: f64 = 1.0;
 pub(super) struct MeasureArgs {
     /// The models, or families, which stand for their variants
     #[arg(value_name = "MODEL", required = true)]
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// The model repository: a folder of NAME/VERSION/model.onnx
     #[arg(long, value_name = "DIR", default_value = "models")]
-    models: PathBuf,
+    pub(super) models: PathBuf,
     /// The device that is read and turned: one that `wattle devices` lists, or simulated (made of the models'
     /// profiles)
     #[arg(long, value_name = "NAME", default_value = "cpu")]
@@ -125,16 +123,16 @@ pub(super) struct MeasureArgs {
     /// Where the profile goes [default: profile.csv in the model's folder]; a family in one file has a
     /// column for its variants
     #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
+    pub(super) output: Option<PathBuf>,
     /// Replace a profile that is there already
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
     /// Start anew, and forget the points of an interrupted run
     #[arg(long)]
     restart: bool,
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 fn clocks(text: &str) -> Result<Clocks, String> {
@@ -155,14 +153,6 @@ fn question(text: &str) -> Result<Question, String> {
         }
         _ => Err(expected()),
     }
-}
-
-/// One model to measure, and where what is seen of it goes.
-struct Target {
-    model: ModelName,
-    journal: PathBuf,
-    /// Where its own profile goes; `None` where it is part of a family's one file.
-    output: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -288,44 +278,6 @@ impl MeasureArgs {
         })
     }
 
-    /// The models to measure, each once.
-    fn targets(&self, bench: &Bench) -> Result<Vec<Target>> {
-        if let (Some(output), true) = (&self.output, self.names.len() > 1) {
-            let error = anyhow!(
-                "{} would hold the profiles of {}, expected one model or family with --output; leave it out to write \
-                 each into its model's folder",
-                output.display(),
-                self.names.join(", ")
-            );
-            return Err(error).context(ConfigError);
-        }
-        let mut targets: Vec<Target> = Vec::new();
-        for name in &self.names {
-            let is_family = bench.is_family(name);
-            for model in bench.models_of(name).context(ConfigError)? {
-                if targets.iter().any(|target| target.model == model) {
-                    continue;
-                }
-                let own = self.models.join(model.as_str()).join("profile.csv");
-                let (output, journal) = match &self.output {
-                    None => (Some(own.clone()), beside(&own, "partial")),
-                    Some(output) if is_family => (None, beside(output, &format!("{model}.partial"))),
-                    Some(output) => (Some(output.clone()), beside(output, "partial")),
-                };
-                targets.push(Target { model, journal, output });
-            }
-        }
-        Ok(targets)
-    }
-
-    /// Fails where a profile is there that may not be replaced. One that an interrupted run of the same
-    /// file wrote may be.
-    fn check_output(&self, target: &Target) -> Result<()> {
-        let output = target.output.as_deref().or(self.output.as_deref());
-        let may = self.force || target.journal.exists();
-        output.map_or(Ok(()), |output| new_file::check(output, may)).context(ConfigError)
-    }
-
     fn profile_one(
         &self,
         bench: &Bench,
@@ -374,55 +326,6 @@ impl MeasureArgs {
             }
         }
     }
-
-    /// Writes a profile that has a row.
-    fn write(&self, output: &Path, profile: &Profile) -> Result<()> {
-        if profile.rows.is_empty() {
-            return Ok(());
-        }
-        // Whether it may be replaced was asked before any work.
-        new_file::write(output, profile.to_text().as_bytes(), true)
-    }
-
-    /// Writes the profiles of a family's variants as one, with the knob `variant`.
-    fn write_family(&self, output: &Path, done: &[Profiled]) -> Result<()> {
-        let Some(first) = done.first() else { return Ok(()) };
-        let mut family = Profile { rows: Vec::new(), ..first.profile.clone() };
-        family.head.model = self.names.first().map_or("", String::as_str).into();
-        let each = |of: fn(&Profile) -> Option<&str>| {
-            let told = done.iter().filter_map(|profiled| {
-                Some(format!("{}: {}", profiled.profile.head.model, of(&profiled.profile)?))
-            });
-            Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
-        };
-        family.head.conditions.model_sha256 = each(|profile| profile.head.conditions.model_sha256.as_deref());
-        family.head.conditions.ambient = each(|profile| profile.head.conditions.ambient.as_deref());
-        family.head.notes = each(|profile| profile.head.notes.as_deref());
-        for profiled in done {
-            family.rows.extend(profiled.probes.iter().filter_map(Probe::row).cloned().map(|mut row| {
-                row.point.variant = Some(profiled.profile.head.model.to_string());
-                row
-            }));
-        }
-        self.write(output, &family)?;
-        if !self.json && !family.rows.is_empty() {
-            say(format_args!(
-                "wrote     {} ({} rows of {} variants)",
-                output.display(),
-                family.rows.len(),
-                done.len()
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// `path` with another ending added.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(ending);
-    name.into()
 }
 
 #[cfg(test)]

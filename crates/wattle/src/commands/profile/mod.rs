@@ -8,6 +8,7 @@ mod plot;
 mod png;
 mod report;
 mod show;
+mod targets;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
