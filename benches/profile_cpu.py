@@ -78,13 +78,18 @@ def main():
             models, seconds = profile(args.wattle, folder, "digits", ["--search", search, *flags])
             probes, points = sum(m["probes"] for m in models), sum(m["points"] for m in models)
             unsteady = sum(m["unsteady"] for m in models)
-            print(f"{search}: {probes} of {points} points, {unsteady} did not settle, {seconds:.1f} s")
+            others = statistics.mean(m["others_busy_mean"] or 0.0 for m in models)
+            print(
+                f"{search}: {probes} of {points} points, {unsteady} did not settle, {seconds:.1f} s; others kept "
+                f"{others:.0%} of the CPU busy",
+                flush=True,
+            )
             found[search] = ({m["model"]: m["answer"]["measured"]["point"] for m in models}, seconds)
         worst = 1.0
         for model in QUALITY:
             points = {search: found[search][0][model] for search in found}
             if points["sampled"] == points["exhaustive"]:
-                print(f"{model}: both found {told(points['sampled'])}")
+                print(f"{model}: both found {told(points['sampled'])}", flush=True)
                 continue
             measured = {search: [] for search in found}
             for _ in range(args.rounds):
@@ -96,7 +101,7 @@ def main():
             worst = min(worst, ratio)
             for search, point in points.items():
                 print(f"{model}: {search} found {told(point)}: {medians[search]:.0f} rows/s measured anew")
-            print(f"{model}: ratio {ratio:.3f}")
+            print(f"{model}: ratio {ratio:.3f}", flush=True)
     seconds = found["sampled"][1]
     print(f"worst ratio {worst:.3f} (at least {LEAST_RATIO}), {seconds:.1f} s (less than {LONGEST_SECONDS:.0f} s)")
     sys.exit(0 if worst >= LEAST_RATIO and seconds < LONGEST_SECONDS else 1)

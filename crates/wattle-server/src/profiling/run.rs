@@ -84,6 +84,9 @@ pub struct Profiled {
     pub unsteady: usize,
     /// Points cut short for being above the cap.
     pub over_cap: usize,
+    /// Share of the device that others kept busy meanwhile: in the mean over the points, and at most. `None`:
+    /// not known.
+    pub others: Option<(f64, f64)>,
     /// Why it ended.
     pub ending: Ending,
     /// The answer to the question.
@@ -215,6 +218,7 @@ impl Bench {
             resumed,
             unsteady: tally.unsteady,
             over_cap: tally.over_cap,
+            others: tally.others,
             ending,
             took: Duration::try_from_secs_f64(tally.seconds).unwrap_or_default(),
             journal: journal.to_owned(),

@@ -106,7 +106,7 @@ pub(super) struct MeasureArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..))]
     windows: u32,
     /// Most windows of a point; one that has not settled then is taken as it is, with a wide interval
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(2..))]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(2..))]
     max_windows: u32,
     /// How far apart windows that agree may be, in throughput and in power
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = positive)]

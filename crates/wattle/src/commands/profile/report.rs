@@ -18,6 +18,9 @@ use crate::table::Table;
 /// Points without a row that are told one by one, at most.
 const MOST_FAILURES: usize = 5;
 
+/// Where others kept more of the device busy than this, it is told: they are part of every figure.
+const DISTURBED: f64 = 0.05;
+
 /// What came of a point, in a few words.
 pub(super) fn outcome(probe: &Probe) -> String {
     match &probe.outcome {
@@ -58,6 +61,13 @@ pub(super) fn print(profiled: &Profiled, plan: &Plan, output: Option<&Path>) {
     ));
     for (point, why) in profiled.without_row().take(MOST_FAILURES) {
         say(format_args!("  no row  {point}: {why}"));
+    }
+    if let Some((mean, most)) = profiled.others.filter(|(mean, _)| *mean > DISTURBED) {
+        say(format_args!(
+            "disturbed others kept {:.0} % of the device busy, {:.0} % at most: throughput is too low, and power is theirs too",
+            mean * 100.0,
+            most * 100.0
+        ));
     }
     print_answer(&profiled.answer, plan);
     print_front(profiled, plan.constraints.figure);
@@ -193,6 +203,8 @@ pub(super) fn json(profiled: &Profiled, output: Option<&Path>) -> Value {
         "resumed": profiled.resumed,
         "unsteady": profiled.unsteady,
         "over_cap": profiled.over_cap,
+        "others_busy_mean": profiled.others.map(|(mean, _)| mean),
+        "others_busy_max": profiled.others.map(|(_, most)| most),
         "without_row": without,
         "is_interrupted": profiled.ending == Ending::Interrupted,
         "ending": ending,
