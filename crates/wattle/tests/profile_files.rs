@@ -55,7 +55,41 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-const SHOWN: &str = "SHOWN";
+const SHOWN: &str = "\
+a.csv
+  model             digits
+  device            2 cores
+  runtime           rten 0.27
+  power             RAPL package-0
+  idle power        5.000 W
+  created           2026-05-31T12:00:00Z
+
+5 rows: time figures 5 measured; power figures 4 measured, 1 assumed
+  batch_size        1, 2, 4
+  instances         1, 2
+
+Best points (highest power counts, latency up to 20 ms)
+for                        rows/s  latency ms  W mean  W max    J/row  known     point
+most throughput             250.0       20.00   15.00  16.00  0.06000  measured  batch_size=4 instances=1
+least energy per row        250.0       20.00   15.00  16.00  0.06000  measured  batch_size=4 instances=1
+least power                 100.0       12.00   10.00  11.00   0.1000  measured  batch_size=1 instances=1
+shortest latency            100.0       12.00   10.00  11.00   0.1000  measured  batch_size=1 instances=1
+most under 14 W             160.0       15.00   12.00  13.00  0.07500  measured  batch_size=2 instances=1
+least power at 150 rows/s   250.0       20.00   11.00  16.00  0.07333  measured  batch_size=4 instances=1
+At a load, W mean and J/row are modelled: idle in between
+
+Pareto front of power and throughput: 3 of 5 rows
+#  rows/s  latency ms  W mean  W max    J/row  known     point
+1   100.0       12.00   10.00  11.00   0.1000  measured  batch_size=1 instances=1
+2   160.0       15.00   12.00  13.00  0.07500  measured  batch_size=2 instances=1
+3   250.0       20.00   15.00  16.00  0.06000  measured  batch_size=4 instances=1
+
+Predicted from the others: 1 of 5 rows; 4 lie at the border, beyond which nothing is predicted
+off by        rows  median %  p90 %  worst %
+throughput       1     1.179  1.179    1.179
+power            1     2.050  2.050    2.050
+mean latency     1     1.193  1.193    1.193
+";
 
 #[test]
 fn show_tells_the_head_the_ranges_the_best_points_and_the_front() {
@@ -80,7 +114,31 @@ fn show_as_json_has_the_same_figures() {
     assert_eq!(one["leave_one_out"]["predicted"], 1);
 }
 
-const DIFFERENT: &str = "DIFFERENT";
+const DIFFERENT: &str = "\
+A a.csv
+B b.csv
+
+head     A          B
+runtime  rten 0.27  rten 0.28
+
+B/A at                    throughput_rps  latency_ms_mean  latency_ms_p99  power_watts_mean  power_watts_max  energy_joules_per_row
+batch_size=1 instances=1  0.900*          1.100            1.083           1.010~            1.000            1.122*
+batch_size=4 instances=1  1.004~          1.000            0.950           1.000~            1.000            0.996~
+batch_size=1 instances=2  1.000~          1.000            1.000           1.000~            1.000            1.000~
+batch_size=4 instances=2  1.000~          1.000            1.000                          -                -                      -
+
+only in A: batch_size=2 instances=1
+
+only in B: batch_size=8 instances=1
+
+figure                 points  median B/A  worst B/A  beyond chance  worst at
+throughput_rps              4       1.000      0.900  1 of 4         batch_size=1 instances=1
+latency_ms_mean             4       1.000      1.100  unknown        batch_size=1 instances=1
+latency_ms_p99              4       1.000      1.083  unknown        batch_size=1 instances=1
+power_watts_mean            3       1.000      1.010  0 of 3         batch_size=1 instances=1
+power_watts_max             3       1.000      1.000  unknown        batch_size=1 instances=1
+energy_joules_per_row       3       1.000      1.122  1 of 3         batch_size=1 instances=1
+";
 
 #[test]
 fn diff_tells_heads_ratios_and_what_chance_explains() {
@@ -239,7 +297,7 @@ fn plot_refuses_knobs_and_values_that_are_not_there() {
     fails(&["--x", "batchsize"], 2, "did you mean \"batch_size\"?");
     fails(&["--at", "instances"], 2, "expected KNOB=VALUE");
     fails(&["--at", "instances=many"], 2, "expected a number for instances");
-    fails(&["--cap", "-3"], 2, "expected a number over 0");
+    fails(&["--cap", "0"], 2, "expected a number over 0");
     fails(&["--x", "instances", "--y", "instances"], 3, "found instances both along and up");
     fails(&["--x", "partition"], 3, "those with several are: batch_size, instances");
     fails(&["--at", "instances=3"], 3, "found no row at instances=3, expected one of: 1, 2");

@@ -62,12 +62,18 @@ impl Figure {
         }
     }
 
-    /// Half the width of its 95 % confidence interval.
+    /// Half the width of its 95 % confidence interval. That of the energy follows from those of power
+    /// and throughput, whose ratio it is: relative errors that are independent add up in squares.
     fn half_width(self, row: &ProfileRow) -> Option<f64> {
         match self {
             Self::ThroughputRps => row.confidence.throughput_rps_ci95,
             Self::PowerWattsMean => row.confidence.power_watts_ci95.map(Watts::get),
-            _ => None,
+            Self::EnergyJoulesPerRow => {
+                let share = |figure: Self| Some(figure.half_width(row)? / figure.of(row)?);
+                let both = share(Self::ThroughputRps)?.hypot(share(Self::PowerWattsMean)?);
+                Some(self.of(row)? * both).filter(|half_width| half_width.is_finite())
+            }
+            Self::LatencyMsMean | Self::LatencyMsP99 | Self::PowerWattsMax => None,
         }
     }
 
@@ -244,8 +250,9 @@ fn summary(figure: Figure, points: &[PointDifference]) -> Option<FigureSummary> 
     seen.sort_by(|(_, a), (_, b)| a.ratio.total_cmp(&b.ratio));
     let ratios: Vec<f64> = seen.iter().map(|(_, one)| one.ratio).collect();
     let by_worsening = |one: &FigureDifference| figure.worsening(one.ratio);
+    // Of equally bad ones the first, as `max_by` takes the last.
     let (worst_at, worst) =
-        seen.iter().max_by(|(_, a), (_, b)| by_worsening(a).total_cmp(&by_worsening(b)))?;
+        seen.iter().rev().max_by(|(_, a), (_, b)| by_worsening(a).total_cmp(&by_worsening(b)))?;
     Some(FigureSummary {
         figure,
         compared: seen.len(),

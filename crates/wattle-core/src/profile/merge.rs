@@ -139,8 +139,9 @@ pub fn merge(parts: &[(&str, &Profile)], options: MergeOptions) -> Result<Merged
         let row = match options.prefer {
             Prefer::First => rows.first().map(|(_, row)| (*row).clone()),
             Prefer::Newest => {
-                let created =
-                    |part: usize| parts.get(part).and_then(|(_, part)| part.head.created.as_deref());
+                let created = |part: usize| {
+                    parts.get(part).and_then(|(_, part)| utc_time(part.head.created.as_deref()?))
+                };
                 // Of equally new ones the first, as `max_by_key` takes the last.
                 rows.iter().rev().max_by_key(|(part, _)| created(*part)).map(|(_, row)| (*row).clone())
             }
@@ -181,20 +182,25 @@ fn told(value: Option<&str>) -> Box<str> {
 fn check_times(parts: &[(&str, &Profile)]) -> Result<(), MergeError> {
     for (file, part) in parts {
         let created = part.head.created.as_deref();
-        if !created.is_some_and(is_utc_time) {
+        if created.and_then(utc_time).is_none() {
             return Err(MergeError::NoTime { file: (*file).into(), found: told(created) });
         }
     }
     Ok(())
 }
 
-/// Whether `text` is a time as RFC 3339 writes it, in UTC: then the later of two is the greater text.
-fn is_utc_time(text: &str) -> bool {
-    let is_date_and_time = "0000-00-00T00:00:00"
-        .bytes()
-        .zip(text.bytes())
-        .all(|(form, byte)| if form == b'0' { byte.is_ascii_digit() } else { byte == form });
-    text.len() > "0000-00-00T00:00:00".len() && is_date_and_time && text.ends_with('Z')
+/// A time as RFC 3339 writes it in UTC, without its `Z`: of two of them the later is the greater text.
+fn utc_time(text: &str) -> Option<&str> {
+    let time = text.strip_suffix('Z')?;
+    let (seconds, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let is_digit = |byte: u8| byte.is_ascii_digit();
+    let form = "0000-00-00T00:00:00";
+    let is_formed = seconds.len() == form.len()
+        && form
+            .bytes()
+            .zip(seconds.bytes())
+            .all(|(form, byte)| form == byte || form == b'0' && is_digit(byte));
+    (is_formed && fraction.bytes().all(is_digit)).then_some(time)
 }
 
 /// The head of the merged profile.
@@ -221,7 +227,7 @@ fn head(parts: &[(&str, &Profile)], differences: &[String], is_anyway: bool) -> 
         request_overhead_ms: mean(heads.iter().filter_map(|head| head.request_overhead_ms)),
         quality: qualities.first().copied().filter(|_| qualities.len() == 1),
         power_source: joined(|head| Some(&head.power_source)).unwrap_or_default(),
-        created: heads.iter().filter_map(|head| head.created.clone()).max(),
+        created: latest(&heads),
         notes: notes(parts, differences, is_anyway),
         conditions: Conditions {
             driver: same(|head| head.conditions.driver.as_deref()),
@@ -252,6 +258,12 @@ fn notes(parts: &[(&str, &Profile)], differences: &[String], is_anyway: bool) ->
         notes.push(format!("Merged although they differ: {}", differences.join(" ")));
     }
     (!notes.is_empty()).then(|| notes.join("\n"))
+}
+
+/// The latest of the times there are; of texts that are no times the last by letters.
+fn latest(heads: &[&ProfileHead]) -> Option<String> {
+    let all = heads.iter().filter_map(|head| head.created.as_deref());
+    all.max_by_key(|created| (utc_time(created), *created)).map(str::to_owned)
 }
 
 /// The mean, the same whatever the order; exact where all values are one.

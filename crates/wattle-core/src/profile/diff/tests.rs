@@ -24,6 +24,7 @@ fn a_difference_that_the_intervals_explain_is_told_apart_from_one_they_do_not() 
     assert_eq!(at(Figure::LatencyMsP99).beyond_ci95, None);
     let energy = at(Figure::EnergyJoulesPerRow);
     assert!((energy.ratio - 53.0 / 90.0 / 0.5).abs() < 1e-12, "power over throughput");
+    assert_eq!(energy.beyond_ci95, Some(true), "0.089 J apart, 0.054 J by chance");
     assert_eq!(diff.points[1].figures, [], "a change from 0 has no ratio");
     let throughput = &diff.summary[0];
     assert_eq!((throughput.compared, throughput.with_ci95, throughput.beyond_ci95), (1, 1, 1));

@@ -176,6 +176,20 @@ fn one_of_two_rows_is_kept_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_time_is_later_by_a_fraction_of_a_second_too() {
+    let at = |created: &str, rps: u32| {
+        profile(&format!("# created = \"{created}\"\n"), &format!("4,1,{rps},,,,,,measured,measured,1,,,,\n"))
+    };
+    let (early, late) = (at("2026-06-01T10:00:00Z", 1), at("2026-06-01T10:00:00.25Z", 2));
+    let options = MergeOptions { prefer: Prefer::Newest, anyway: false };
+    let merged = merge(&[("a", &late), ("b", &early)], options).unwrap().profile;
+    assert_eq!((merged.rows[0].throughput_rps, merged.head.created), (Some(2.0), late.head.created.clone()));
+    for odd in ["2026-06-01", "2026-06-01T10:00:00", "2026-06-01T10:00:00+02:00", "2026-06-01T10:00:00.xZ"] {
+        assert!(refused(&late, &at(odd, 3), Prefer::Newest).contains("expected a time"), "{odd}");
+    }
+}
+
+#[test]
 fn the_newest_is_not_guessed() {
     let dated = profile("# created = \"2026-06-01T10:00:00Z\"\n", "4,1,1,,,,,,measured,measured,1,,,,\n");
     let undated = profile("", "4,1,2,,,,,,measured,measured,1,,,,\n");

@@ -25,7 +25,7 @@ const MOST_TEXT: usize = 60;
 ///
 /// A ratio is the second over the first. A star marks a difference beyond what the 95 % confidence intervals
 /// of both explain; a tilde one that they explain; without a mark not both tell one. Energy is power over
-/// throughput where a file doesn't tell it.
+/// throughput where a file doesn't tell it, and its interval follows from theirs.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct DiffArgs {

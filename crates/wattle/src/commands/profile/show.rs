@@ -10,7 +10,7 @@ use wattle_core::profile::{
     KnobValue, LeaveOneOut, PointKnob, PowerFigure, Profile, ProfileHead, nearest_rank,
 };
 use wattle_core::provenance::Basis;
-use wattle_core::units::Watts;
+use wattle_core::units::{Joules, Watts};
 
 use super::{Power, positive};
 use crate::commands::simulate::figure;
@@ -56,11 +56,18 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
-/// A best point: what for, the row, and a power that is not the row's own.
+/// A best point: what for, the row, and the power at a load where one was asked about.
 struct Best<'a> {
     question: String,
     row: Option<&'a ProfileRow>,
-    power_at_load: Option<Watts>,
+    at_load: Option<AtLoad>,
+}
+
+/// A load in rows per second, and the mean power that carries it.
+#[derive(Clone, Copy)]
+struct AtLoad {
+    rps: f64,
+    power: Watts,
 }
 
 /// Runs the command.
@@ -93,7 +100,7 @@ fn best<'a>(profile: &'a Profile, args: &ShowArgs) -> Vec<Best<'a>> {
     let is_fast = |row: &ProfileRow| {
         args.latency_ms.is_none_or(|most| latency(row).is_some_and(|(latency, _)| latency <= most))
     };
-    let one = |question: String, row| Best { question, row, power_at_load: None };
+    let one = |question: String, row| Best { question, row, at_load: None };
     let fast = || profile.rows.iter().filter(|row| is_fast(row));
     let by = |a: f64, b: f64| a.total_cmp(&b);
     let most = fast()
@@ -117,8 +124,9 @@ fn best<'a>(profile: &'a Profile, args: &ShowArgs) -> Vec<Best<'a>> {
         found.push(one(format!("most under {cap} W"), row));
     }
     for load in &args.loads {
-        let (row, power_at_load) = profile.least_power_at(*load, is_fast).unzip();
-        found.push(Best { question: format!("least power at {load} rows/s"), row, power_at_load });
+        let (row, power) = profile.least_power_at(*load, is_fast).unzip();
+        let at_load = power.map(|power| AtLoad { rps: *load, power });
+        found.push(Best { question: format!("least power at {load} rows/s"), row, at_load });
     }
     found
 }
@@ -130,9 +138,13 @@ fn report(path: &Path, profile: &Profile, args: &ShowArgs) -> Value {
     let best: Vec<Value> = best(profile, args)
         .iter()
         .map(|best| {
-            let power =
-                best.power_at_load.map(|power| json!({ "watts": power, "basis": at_load_basis(profile) }));
-            json!({ "question": best.question, "row": best.row, "power_at_load": power })
+            let at_load = best.at_load.map(|at| {
+                json!({
+                    "load_rps": at.rps, "power_watts_mean": at.power,
+                    "energy_joules_per_row": at.power.get() / at.rps, "known": at_load_basis(profile),
+                })
+            });
+            json!({ "question": best.question, "row": best.row, "at_load": at_load })
         })
         .collect();
     let errors = profile.leave_one_out(figure);
@@ -153,7 +165,7 @@ fn at_load_basis(profile: &Profile) -> &'static str {
     if profile.head.idle_power_watts.is_some() {
         "modelled: idle in between"
     } else {
-        "at most, as saturated"
+        "at most so much, as saturated"
     }
 }
 
@@ -185,11 +197,11 @@ fn print(path: &Path, profile: &Profile, args: &ShowArgs) {
     say(format_args!("Best points ({power} counts{within})"));
     let mut table = points_table("for");
     for best in best(profile, args) {
-        table.row(cells(best.question, best.row, best.power_at_load));
+        table.row(cells(best.question, best.row, best.at_load));
     }
     say(table);
     if !args.loads.is_empty() {
-        say(format_args!("W mean at a load: {}", at_load_basis(profile)));
+        say(format_args!("At a load, W mean and J/row are {}", at_load_basis(profile)));
     }
     let front = profile.pareto_front(args.power.into());
     say("");
@@ -279,7 +291,7 @@ fn points_table(first: &str) -> Table {
     Table::new(&[first, "rows/s", "latency ms", "W mean", "W max", "J/row", "known", "point"])
 }
 
-fn cells(first: String, row: Option<&ProfileRow>, power_at_load: Option<Watts>) -> [String; 8] {
+fn cells(first: String, row: Option<&ProfileRow>, at_load: Option<AtLoad>) -> [String; 8] {
     let Some(row) = row else {
         let none = || "-".to_owned();
         return [first, none(), none(), none(), none(), none(), none(), "none fits, or none is known".into()];
@@ -288,6 +300,10 @@ fn cells(first: String, row: Option<&ProfileRow>, power_at_load: Option<Watts>) 
         || "-".to_owned(),
         |(ms, is_mean)| figure(Some(ms)) + if is_mean { " mean" } else { "" },
     );
+    let energy = match at_load {
+        Some(at) => Some(at.power.get() / at.rps),
+        None => row.energy_per_row().map(Joules::get),
+    };
     let known = if row.basis == row.power_basis {
         row.basis.to_string()
     } else {
@@ -297,9 +313,9 @@ fn cells(first: String, row: Option<&ProfileRow>, power_at_load: Option<Watts>) 
         first,
         figure(row.throughput_rps),
         latency,
-        figure(power_at_load.or(row.power_watts_mean).map(Watts::get)),
+        figure(at_load.map(|at| at.power).or(row.power_watts_mean).map(Watts::get)),
         figure(row.power_watts_max.map(Watts::get)),
-        figure(row.energy_per_row().map(|energy| energy.get())),
+        figure(energy),
         known,
         row.point.to_string(),
     ]
@@ -307,8 +323,10 @@ fn cells(first: String, row: Option<&ProfileRow>, power_at_load: Option<Watts>) 
 
 fn print_errors(errors: &LeaveOneOut) {
     say(format_args!(
-        "Predicted from the others: {} rows; {} at the border are not, as nothing is known beyond them",
-        errors.predicted, errors.outside
+        "Predicted from the others: {} of {} rows; {} lie at the border, beyond which nothing is predicted",
+        errors.predicted,
+        errors.predicted + errors.outside,
+        errors.outside
     ));
     if errors.predicted == 0 {
         return;
