@@ -17,7 +17,8 @@ use crate::lease::LeaseError;
 /// [`Held`](crate::held::Held), by way of [`knob_state`](Device::knob_state) and
 /// [`put_back`](Device::put_back).
 pub trait Device: Send {
-    /// What it is and which knobs it has, each with its range. Constant while open.
+    /// What it is and which knobs it has, each with its range. Constant while open, but for how its power is
+    /// known, which some drivers find out while they read.
     fn info(&self) -> &DeviceInfo;
 
     /// Takes one sample. `now` is the driver's time, for devices that integrate or play power.

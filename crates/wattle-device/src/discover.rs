@@ -2,12 +2,17 @@
 //!
 //! - **Add a driver**: one line in [`DRIVERS`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use wattle_core::id::DeviceId;
+use wattle_core::time::Timestamp;
 
+use crate::amd;
 use crate::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuRoots};
 use crate::device::{Access, Device};
+use crate::nvidia::{self, NvidiaRoots};
+use crate::zeusd::{self, NotWrapped, Zeusd};
 
 /// Where drivers look.
 #[derive(Debug, Clone)]
@@ -18,6 +23,12 @@ pub struct Locations {
     pub cpu_estimate: Option<CpuPowerEstimate>,
     /// The thread budget that the CPU's compute units turn.
     pub budget: Arc<CoreBudget>,
+    /// NVIDIA's library.
+    pub nvidia: NvidiaRoots,
+    /// AMD's library; `None` for the one that ROCm installs.
+    pub amd_smi: Option<PathBuf>,
+    /// The socket of the zeusd that turns the knobs of GPUs that this user may not; `None` for no zeusd.
+    pub zeusd: Option<PathBuf>,
 }
 
 /// What one driver found.
@@ -35,13 +46,48 @@ pub type Found = Access<Vec<Box<dyn Device>>>;
 type OpenAll = fn(&Locations) -> Found;
 
 /// Every driver of real devices, by its name.
-const DRIVERS: [(&str, OpenAll); 1] = [("cpu", cpu)];
+const DRIVERS: [(&str, OpenAll); 3] = [("cpu", cpu), ("nvidia", nvidia), ("amd", amd)];
 
 fn cpu(at: &Locations) -> Found {
     match CpuDevice::new("cpu".into(), &at.cpu, at.cpu_estimate.clone(), Arc::clone(&at.budget)) {
         Ok(device) => Access::Here(vec![Box::new(device)]),
         Err(error) => Access::Failed { because: error.to_string() },
     }
+}
+
+fn nvidia(at: &Locations) -> Found {
+    via_zeusd(nvidia::open_all(&at.nvidia), at)
+}
+
+fn amd(at: &Locations) -> Found {
+    via_zeusd(amd::open_all(at.amd_smi.as_deref(), &at.cpu.sys), at)
+}
+
+/// The GPUs of a driver, with the knobs that this user may not turn turned by zeusd, where that is asked for.
+fn via_zeusd<D: Device + 'static>(found: Access<Vec<D>>, at: &Locations) -> Found {
+    let devices = match found {
+        Access::Here(devices) => devices,
+        Access::Absent { because } => return Access::Absent { because },
+        Access::Denied { because, fix } => return Access::Denied { because, fix },
+        Access::Failed { because } => return Access::Failed { because },
+    };
+    let devices = devices.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
+    let Some(socket) = &at.zeusd else { return Access::Here(devices.collect()) };
+    let zeusd = match Zeusd::connect(Some(socket), std::env::var(zeusd::TOKEN_VARIABLE).ok()) {
+        Access::Here(zeusd) => zeusd,
+        Access::Absent { because } | Access::Denied { because, .. } | Access::Failed { because } => {
+            tracing::warn!(because, "zeusd turns no knobs");
+            return Access::Here(devices.collect());
+        }
+    };
+    let wrap = |device| match zeusd.wrap(device, Timestamp::ZERO) {
+        Ok(device) => Box::new(device) as Box<dyn Device>,
+        Err(NotWrapped { inner, because }) => {
+            tracing::info!(device = %inner.info().id, because, "zeusd turns none of its knobs");
+            inner
+        }
+    };
+    Access::Here(devices.map(wrap).collect())
 }
 
 /// Names of all drivers of real devices.
@@ -150,7 +196,15 @@ mod tests {
     use crate::cpu::fake_tree::FakeTree;
 
     fn locations(tree: &FakeTree) -> Locations {
-        Locations { cpu: tree.roots(), cpu_estimate: None, budget: CoreBudget::new(2) }
+        let nowhere = tree.path("no-library.so");
+        Locations {
+            cpu: tree.roots(),
+            cpu_estimate: None,
+            budget: CoreBudget::new(2),
+            nvidia: NvidiaRoots { library: nowhere.clone(), ..NvidiaRoots::default() },
+            amd_smi: Some(nowhere),
+            zeusd: None,
+        }
     }
 
     #[test]
@@ -173,7 +227,7 @@ mod tests {
     fn a_driver_that_fails_says_why() {
         let tree = FakeTree::new();
         let at = locations(&tree);
-        let [DriverReport { driver: "cpu", devices: Access::Failed { because } }] = &all(&at)[..] else {
+        let [DriverReport { driver: "cpu", devices: Access::Failed { because } }, ..] = &all(&at)[..] else {
             panic!("no driver failed");
         };
         assert!(because.contains("proc/stat"), "{because}");

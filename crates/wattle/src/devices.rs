@@ -13,7 +13,9 @@ use wattle_device::device::KnobState;
 use wattle_device::discover::{self, Locations};
 use wattle_device::held::{Held, needs_lease};
 use wattle_device::lease::LeaseFolder;
+use wattle_device::nvidia::NvidiaRoots;
 use wattle_device::recover::{KnobPutBack, Recovered, Recovery, recover};
+use wattle_device::zeusd::DEFAULT_SOCKET;
 use wattle_server::control_loop::longest_tick;
 
 use crate::exit::ConfigError;
@@ -32,6 +34,16 @@ pub(crate) struct DeviceArgs {
     /// /run/wattle, $XDG_RUNTIME_DIR/wattle, and wattle-UID in the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub(crate) lease_folder: Option<PathBuf>,
+    /// NVIDIA's management library [default: libnvidia-ml.so.1, wherever the loader finds it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nvml_lib: Option<PathBuf>,
+    /// AMD's management library [default: libamd_smi.so of ROCm, wherever it is installed]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) amd_smi_lib: Option<PathBuf>,
+    /// Have zeusd, listening on this socket, turn the knobs of GPUs that this user may not; where it asks
+    /// for a token, that in ZEUSD_TOKEN [default socket: /run/zeusd/zeusd.sock]
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = DEFAULT_SOCKET)]
+    pub(crate) zeusd: Option<PathBuf>,
 }
 
 impl DeviceArgs {
@@ -41,7 +53,12 @@ impl DeviceArgs {
         if let Some(sys) = &self.sys_root {
             cpu.sys = sys.clone();
         }
-        Locations { cpu, cpu_estimate: estimate, budget }
+        let mut nvidia = NvidiaRoots::default();
+        if let Some(library) = &self.nvml_lib {
+            nvidia.library.clone_from(library);
+        }
+        let (amd_smi, zeusd) = (self.amd_smi_lib.clone(), self.zeusd.clone());
+        Locations { cpu, cpu_estimate: estimate, budget, nvidia, amd_smi, zeusd }
     }
 
     /// The lease folder to write to, made if it isn't there.

@@ -37,6 +37,7 @@ enum Command {
     Profile(Box<commands::profile::ProfileArgs>),
     Devices(commands::devices::DevicesArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
+    Partition(commands::partition::PartitionArgs),
 }
 
 impl Command {
@@ -46,9 +47,7 @@ impl Command {
         match self {
             Self::Demo(_) | Self::Devices(_) => "error",
             Self::Profile(_) => "warn",
-            Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
-                "info"
-            }
+            _ => "info",
         }
     }
 }
@@ -67,5 +66,6 @@ fn main() -> std::process::ExitCode {
         Command::Profile(args) => commands::profile::run(*args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
+        Command::Partition(args) => commands::partition::run(&args),
     }))
 }

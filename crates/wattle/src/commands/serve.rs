@@ -1,5 +1,6 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
+mod compute_units;
 mod policy;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -84,6 +85,11 @@ pub(crate) struct ServeArgs {
     device: Option<String>,
     #[command(flatten)]
     devices: DeviceArgs,
+    /// Compute units of an AMD GPU that this server uses, from its start on: the fewest shader engines
+    /// that hold them, spread evenly (config: start_compute_units). Saves little power by itself: unused
+    /// units are not switched off [default: all]
+    #[arg(long, value_name = "N")]
+    compute_units: Option<u32>,
     /// After how long without a sign of life of the control loop the device's knobs are put back without
     /// it, in milliseconds [default: 5000]
     #[arg(long, value_name = "MS")]
@@ -133,6 +139,8 @@ pub(crate) struct ServeArgs {
 
 /// More compute threads than any machine has.
 pub(crate) const MAX_CORES: u32 = 4096;
+/// The device unless another is named.
+pub(crate) const CPU: &str = "cpu";
 /// The device that isn't there: it is played from profiles.
 pub(crate) const SIMULATED: &str = "simulated";
 
@@ -155,6 +163,10 @@ struct ServeFile {
     device: Option<String>,
     sys_root: Option<PathBuf>,
     lease_folder: Option<PathBuf>,
+    nvml_lib: Option<PathBuf>,
+    amd_smi_lib: Option<PathBuf>,
+    zeusd: Option<PathBuf>,
+    start_compute_units: Option<u32>,
     stall_timeout_ms: Option<u64>,
     policy: Option<String>,
     device_spec: Option<String>,
@@ -192,6 +204,10 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         None => ServeFile::default(),
         Some(path) => read_file(path)?,
     };
+    if let Some(units) = args.compute_units.or(file.start_compute_units) {
+        // First of all: the program may start itself anew.
+        compute_units::start(args.device.as_deref().or(file.device.as_deref()).unwrap_or(CPU), units)?;
+    }
     let cores = args.cores.or(file.cores).unwrap_or_else(available_cores);
     if !(1..=MAX_CORES).contains(&cores) {
         return Err(anyhow::anyhow!("cores is {cores}, expected 1 to {MAX_CORES}")).context(ConfigError);
@@ -321,7 +337,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let estimate =
         estimate(args.cpu_idle_watts.or(file.cpu_idle_watts), args.cpu_full_watts.or(file.cpu_full_watts))?;
 
-    let device = args.device.or(file.device).unwrap_or_else(|| "cpu".into());
+    let device = args.device.or(file.device).unwrap_or_else(|| CPU.into());
     let (device, simulated): (Held, Option<Arc<dyn Runtime>>) = if device == SIMULATED {
         if profiles.is_empty() {
             bail!(anyhow::anyhow!(
@@ -338,6 +354,9 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         let devices = DeviceArgs {
             sys_root: args.devices.sys_root.or(file.sys_root),
             lease_folder: args.devices.lease_folder.or(file.lease_folder),
+            nvml_lib: args.devices.nvml_lib.or(file.nvml_lib),
+            amd_smi_lib: args.devices.amd_smi_lib.or(file.amd_smi_lib),
+            zeusd: args.devices.zeusd.or(file.zeusd),
         };
         let stall_timeout =
             Duration::from_millis(args.stall_timeout_ms.or(file.stall_timeout_ms).unwrap_or(5000));

@@ -15,7 +15,7 @@ use wattle_server::clock::Clock;
 use wattle_server::profiling::{Bench, BenchConfig};
 
 use super::measure::MeasureArgs;
-use crate::commands::serve::{SIMULATED, estimate};
+use crate::commands::serve::{CPU, SIMULATED, estimate};
 use crate::exit::ConfigError;
 use crate::profiles;
 
@@ -53,7 +53,7 @@ pub(super) fn bench(args: &MeasureArgs, models: &Path, cores: u32, window: Durat
         let estimate = estimate(args.cpu_idle_watts, args.cpu_full_watts)?;
         let at = args.devices.locations(Arc::clone(&budget), estimate);
         let device = args.devices.take(&args.device, &at)?;
-        let shortest = if device.info().id.as_str() == "cpu" { CPU_PERIOD } else { SHORTEST_PERIOD };
+        let shortest = if device.info().id.as_str() == CPU { CPU_PERIOD } else { SHORTEST_PERIOD };
         (device, None, shortest)
     };
     // Several readings a window, where the device may be read as often.
