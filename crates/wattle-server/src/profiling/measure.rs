@@ -136,6 +136,7 @@ impl Measurer<'_> {
         };
         let mut windows = Vec::new();
         let ended = self.look(point, &load, started, &mut windows);
+        let span = (started, self.clock.now());
         drop(load);
         self.model.executor.stop_recording();
         let (is_steady, is_over_cap) = match ended {
@@ -146,7 +147,7 @@ impl Measurer<'_> {
             Err(Cut::Failed(detail)) => return Measured::Failed(detail),
         };
         let kept = if is_steady { windows.len().saturating_sub(self.options.steady.windows) } else { 0 };
-        self.seen(point, windows.get(kept..).unwrap_or_default(), (started, is_steady, is_over_cap))
+        self.seen(point, windows.get(kept..).unwrap_or_default(), span, (is_steady, is_over_cap))
     }
 
     /// Takes windows until they agree (true) or are as many as may be (false).
@@ -280,16 +281,17 @@ impl Measurer<'_> {
         rows.div_ceil(self.inputs.fewest_rows().max(1)) as usize
     }
 
-    /// The row of the windows kept.
+    /// The row of the windows kept, of all the time that was looked.
     fn seen(
         &self,
         point: &OperatingPoint,
         kept: &[Window],
-        (started, is_steady, is_over_cap): (Timestamp, bool, bool),
+        (started, ended): (Timestamp, Timestamp),
+        (is_steady, is_over_cap): (bool, bool),
     ) -> Measured {
         let span = kept.first().zip(kept.last()).map(|(first, last)| (first.start, last.end));
         // A probe cut short before its first batch still tells its power.
-        let (start, end) = span.unwrap_or((started, self.clock.now()));
+        let (start, end) = span.unwrap_or((started, ended));
         let power = self.sampler.power(start, end);
         let batches: Vec<&RecordedBatch> = kept.iter().flat_map(|window| &window.batches).collect();
         let rows: f64 = batches.iter().map(|batch| f64::from(batch.rows)).sum();
@@ -302,7 +304,7 @@ impl Measurer<'_> {
             confidence_95(&figures).map(|half| if half < least { 0.0 } else { rounded(half) })
         };
         // All samples of a probe that was cut short count: the one above the cap may be its last.
-        let all = self.sampler.power(started, self.clock.now()).samples;
+        let all = self.sampler.power(started, ended).samples;
         let samples = if is_over_cap { &all } else { &power.samples };
         let memory = self.memory_before.zip((self.memory_now)());
         let milliseconds = |share| percentile(&latencies, share).map(rounded);
