@@ -12,6 +12,7 @@ pub mod merge;
 mod overview;
 pub mod partition;
 mod predictor;
+mod scale;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +25,9 @@ use crate::units::Watts;
 pub use format::ProfileError;
 pub use interpolate::Prediction;
 pub use knobs::{KnobValue, PointKnob};
-pub use overview::{LeaveOneOut, nearest_rank};
+pub use overview::{BasisCounts, LeaveOneOut, nearest_rank};
 pub use predictor::Predictor;
+pub(crate) use scale::scale;
 
 /// Operating points of one model on one device, and what was seen at each.
 #[derive(Debug, Clone, PartialEq, Serialize)]

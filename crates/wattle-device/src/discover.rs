@@ -73,11 +73,13 @@ fn via_zeusd<D: Device + 'static>(found: Access<Vec<D>>, at: &Locations) -> Foun
     };
     let devices = devices.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
     let Some(socket) = &at.zeusd else { return Access::Here(devices.collect()) };
+    let without = |because: &str| format!("zeusd is to turn its knobs, but {because}; or leave zeusd out");
     let zeusd = match Zeusd::connect(Some(socket), std::env::var(zeusd::TOKEN_VARIABLE).ok()) {
         Access::Here(zeusd) => zeusd,
-        Access::Absent { because } | Access::Denied { because, .. } | Access::Failed { because } => {
-            tracing::warn!(because, "zeusd turns no knobs");
-            return Access::Here(devices.collect());
+        // It was asked for: to go on without would leave the knobs unturned, and nobody would know.
+        Access::Denied { because, fix } => return Access::Denied { because: without(&because), fix },
+        Access::Absent { because } | Access::Failed { because } => {
+            return Access::Failed { because: without(&because) };
         }
     };
     let wrap = |device| match zeusd.wrap(device, Timestamp::ZERO) {

@@ -7,6 +7,7 @@ mod mock_nvml;
 use std::time::Duration;
 
 use mock_nvml::Mock;
+use proptest::prelude::*;
 use wattle_core::knob::{DeviceKnob, DeviceSetting};
 use wattle_core::provenance::Basis;
 use wattle_core::time::Timestamp;
@@ -341,6 +342,17 @@ fn a_limit_that_is_silently_rounded_and_a_clock_that_stays_high_are_told() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_limit_set_is_never_above_the_one_asked_and_less_than_a_milliwatt_below() {
+    let mock = Mock::new();
+    let device = std::cell::RefCell::new(mock.open());
+    proptest!(|(watts in 100.0..=250.0_f64)| {
+        device.borrow_mut().apply(limit(watts)).unwrap();
+        let short = watts * 1000.0 - mock.get("limit_mw").unwrap();
+        prop_assert!((-0.001..1.0).contains(&short), "{short} mW below");
+    });
 }
 
 #[test]

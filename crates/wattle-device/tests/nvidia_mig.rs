@@ -62,10 +62,7 @@ fn partitions_are_made_largest_first_each_with_a_uuid_to_use_it_by() {
     let layout = mig.layout().unwrap();
     assert_eq!(layout.gpu_instances, made);
     assert_eq!(layout.profiles[0].remaining, Some(0));
-    assert_eq!(
-        layout.to_string(),
-        "on, 1 3g.20gb (slices 0-3), 2 2g.10gb (slices 4-5), 3 1g.5gb (slices 6-6)"
-    );
+    assert_eq!(layout.to_string(), "on, 1 3g.20gb (slices 0-3), 2 2g.10gb (slices 4-5), 3 1g.5gb (slices 6)");
 }
 
 #[test]
@@ -79,6 +76,15 @@ fn a_partition_lies_where_it_is_wanted_or_not_at_all() {
     assert!(error.contains("it can't start at slice 3; it can at [0, 2, 4]"), "{error}");
     let error = mig.create(&[anywhere(99)]).unwrap_err().to_string();
     assert!(error.contains("there is no such profile; there are [19, 14, 9, 5, 0]"), "{error}");
+}
+
+#[test]
+fn a_large_partition_goes_around_a_small_one_that_has_its_place() {
+    let mock = partitionable();
+    let device = mock.open();
+    let placed = WantedPartition { profile_id: ONE_G, start: Some(2) };
+    let made = device.mig().unwrap().create(&[anywhere(THREE_G), placed]).unwrap();
+    assert_eq!(made.iter().map(lies).collect::<Vec<_>>(), [("1g.5gb", 2, 1), ("3g.20gb", 4, 4)]);
 }
 
 #[test]

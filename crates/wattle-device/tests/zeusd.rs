@@ -17,7 +17,7 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{Megahertz, Watts};
 use wattle_device::amd::open_all;
 use wattle_device::conformance;
-use wattle_device::device::{Access, Device, DeviceError};
+use wattle_device::device::{Access, Device, DeviceError, DeviceInfo, Inspection, KnobState, Reading};
 use wattle_device::held::Held;
 use wattle_device::zeusd::{ViaZeusd, Zeusd};
 
@@ -42,6 +42,8 @@ enum Fault {
     Rounds,
     /// It says yes to a clock and does nothing.
     IgnoresClocks,
+    /// None: its GPUs are NVIDIA's, whose clocks are reset one by one.
+    OfNvidia,
 }
 
 /// A zeusd that turns the knobs of a mock GPU.
@@ -142,7 +144,8 @@ fn answer(request: &str, fault: Fault, discover: &str, smi: &MockSmi) -> (u16, S
             smi.set("low_limit", number("min_clock_mhz"));
             smi.set("high_limit", number("max_clock_mhz"));
         }
-        ("/gpu/reset_locked_clocks", _) => {
+        ("/gpu/reset_gpu_locked_clocks", Fault::OfNvidia) => smi.set("perf_level", 0),
+        ("/gpu/reset_locked_clocks", fault) if fault != Fault::OfNvidia => {
             smi.set("perf_level", 0);
             smi.set("low_limit", 500);
             smi.set("high_limit", 2100);
@@ -206,6 +209,56 @@ fn adds_the_knobs_that_this_user_may_not_turn_and_turns_those_of_the_right_gpu()
             "/gpu/set_power_limit?block=true&gpu_ids=7&power_limit_mw=300000",
         ]
     );
+}
+
+/// A GPU of NVIDIA, as far as zeusd is concerned: its place is written with eight digits, and it can't tell
+/// the limit of its clock.
+struct OfNvidia(Box<dyn Device>, DeviceInfo);
+
+impl Device for OfNvidia {
+    fn info(&self) -> &DeviceInfo {
+        &self.1
+    }
+
+    fn read(&mut self, now: Timestamp) -> Result<Reading, DeviceError> {
+        self.0.read(now)
+    }
+
+    fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
+        self.0.apply(setting)
+    }
+
+    fn knob_state(&mut self, knob: DeviceKnob) -> Result<KnobState, DeviceError> {
+        self.0.knob_state(knob)
+    }
+
+    fn put_back(&mut self, knob: DeviceKnob, state: &KnobState) -> Result<(), DeviceError> {
+        self.0.put_back(knob, state)
+    }
+
+    fn inspect(&mut self, now: Timestamp) -> Inspection {
+        let mut inspection = self.0.inspect(now);
+        inspection.facts = vec![("pci_bus", Access::Here("00000000:C1:00.0".to_owned()))];
+        for view in inspection.knobs.iter_mut().filter(|view| view.knob == DeviceKnob::CoreClock) {
+            view.stands = Access::Absent { because: "NVML has no call that tells a lock".into() };
+        }
+        inspection
+    }
+}
+
+#[test]
+fn a_clock_that_can_not_be_read_back_is_taken_at_zeusds_word_and_reset_by_itself() {
+    let zeusd = FakeZeusd::start(Fault::OfNvidia, DISCOVER);
+    let gpu = zeusd.gpu();
+    let info = DeviceInfo { id: "nvidia:GPU-1".into(), ..gpu.info().clone() };
+    let device = zeusd.zeusd().wrap(Box::new(OfNvidia(gpu, info)), Timestamp::ZERO).unwrap();
+    let mut device = Held::new(Box::new(device));
+    device.apply(clock(900.7)).unwrap();
+    assert_eq!((zeusd.smi.get("high_limit"), zeusd.smi.get("perf_level")), (900, 3));
+    device.restore().unwrap();
+    assert_eq!(zeusd.smi.get("perf_level"), 0);
+    let reset = "/gpu/reset_gpu_locked_clocks?block=true&gpu_ids=7";
+    assert_eq!(zeusd.writes().last().unwrap(), reset);
 }
 
 #[test]

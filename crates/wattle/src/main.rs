@@ -34,8 +34,8 @@ enum Command {
     Simulate(commands::simulate::SimulateArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
-    Profile(Box<commands::profile::ProfileArgs>),
     Devices(commands::devices::DevicesArgs),
+    Profile(Box<commands::profile::ProfileArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
     Partition(commands::partition::PartitionArgs),
 }
@@ -63,8 +63,8 @@ fn main() -> std::process::ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
-        Command::Profile(args) => commands::profile::run(*args),
         Command::Devices(args) => commands::devices::run(&args),
+        Command::Profile(args) => commands::profile::run(*args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
         Command::Partition(args) => commands::partition::run(&args),
     }))

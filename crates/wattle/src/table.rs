@@ -26,17 +26,17 @@ impl fmt::Display for Table {
                 .max()
                 .unwrap_or(0)
         };
-        // The heading of a column of texts stands where they begin.
-        let has_numbers = |column: usize| {
-            let mut cells = self.0.iter().skip(1).filter_map(|row| row.get(column));
-            cells.any(|cell| cell.parse::<f64>().is_ok()) || self.0.len() == 1
-        };
         let widths: Vec<usize> = (0..columns).map(width).collect();
+        let is_number = |cell: &String| cell.parse::<f64>().is_ok() || cell == "-";
+        // The heading of a column of texts stands where they begin.
+        let is_of_numbers = |column: usize| {
+            let cells = self.0.iter().skip(1).filter_map(|row| row.get(column));
+            self.0.len() == 1 || cells.into_iter().any(is_number)
+        };
         for (index, row) in self.0.iter().enumerate() {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
-                let is_number = cell.parse::<f64>().is_ok() || cell == "-";
-                let is_right = column > 0 && (is_number || index == 0 && has_numbers(column));
+                let is_right = column > 0 && if index == 0 { is_of_numbers(column) } else { is_number(cell) };
                 let width = widths.get(column).copied().unwrap_or(0);
                 let cell = if is_right { format!("{cell:>width$}") } else { format!("{cell:<width$}") };
                 line.push_str(if column == 0 { "" } else { "  " });

@@ -64,7 +64,7 @@ a.csv
   idle power        5.000 W
   created           2026-05-31T12:00:00Z
 
-5 rows: time figures 5 measured; power figures 4 measured, 1 assumed
+5 rows: time figures 5 measured; power figures 4 measured, 1 unknown
   batch_size        1, 2, 4
   instances         1, 2
 
@@ -105,7 +105,7 @@ fn show_as_json_has_the_same_figures() {
     let told: Value = serde_json::from_str(&said(&profile(&folder, &args))).unwrap();
     assert_eq!(told["profiles"].as_array().unwrap().len(), 2);
     let one = &told["profiles"][0];
-    assert_eq!((&one["rows"], &one["power_basis"]["assumed"]), (&5.into(), &1.into()));
+    assert_eq!((&one["rows"], &one["power_figures"]["unknown"]), (&5.into(), &1.into()));
     assert_eq!(one["knobs"]["batch_size"], serde_json::json!([1.0, 2.0, 4.0]));
     assert_eq!(one["head"]["driver"], Value::Null);
     let best = one["best"].as_array().unwrap();

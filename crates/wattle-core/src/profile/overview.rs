@@ -1,10 +1,13 @@
 //! What stands out in a profile: the points that none is better than, and how well it predicts itself.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::{PowerFigure, Predictor, Profile};
 use crate::load_power::power_at_utilization;
 use crate::operating_point::ProfileRow;
+use crate::provenance::Basis;
 use crate::units::{Joules, Watts};
 
 impl ProfileRow {
@@ -16,6 +19,75 @@ impl ProfileRow {
             Some(Joules::new(self.power_watts_mean?.get() / rps))
         };
         self.energy_joules_per_row.or_else(of_means)
+    }
+
+    /// How the throughput and latencies are known; `None` where there are none.
+    pub fn time_known(&self) -> Option<Basis> {
+        let figures = [
+            self.throughput_rps,
+            self.latency_ms_mean,
+            self.latency_ms_p50,
+            self.latency_ms_p95,
+            self.latency_ms_p99,
+        ];
+        figures.iter().any(Option::is_some).then_some(self.basis)
+    }
+
+    /// How power and energy are known; `None` where there is neither.
+    pub fn power_known(&self) -> Option<Basis> {
+        let powers = [self.power_watts_mean, self.power_watts_p95, self.power_watts_max];
+        let is_known = powers.iter().any(Option::is_some) || self.energy_joules_per_row.is_some();
+        is_known.then_some(self.power_basis)
+    }
+
+    /// How the figures are known, in words: `measured`, or `measured, power unknown`.
+    pub fn known_in_words(&self) -> String {
+        let words =
+            |known: Option<Basis>| known.map_or_else(|| "unknown".to_owned(), |basis| basis.to_string());
+        let (time, power) = (self.time_known(), self.power_known());
+        if time == power { words(time) } else { format!("{}, power {}", words(time), words(power)) }
+    }
+}
+
+/// Rows by how their figures are known; unknown ones have no such figure at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct BasisCounts {
+    /// See [`Basis::Measured`].
+    pub measured: usize,
+    /// See [`Basis::Modelled`].
+    pub modelled: usize,
+    /// See [`Basis::Assumed`].
+    pub assumed: usize,
+    /// Rows that tell none of these figures.
+    pub unknown: usize,
+}
+
+impl BasisCounts {
+    fn of(known: impl Iterator<Item = Option<Basis>>) -> Self {
+        let mut counts = Self::default();
+        for basis in known {
+            *match basis {
+                Some(Basis::Measured) => &mut counts.measured,
+                Some(Basis::Modelled) => &mut counts.modelled,
+                Some(Basis::Assumed) => &mut counts.assumed,
+                None => &mut counts.unknown,
+            } += 1;
+        }
+        counts
+    }
+}
+
+/// Such as `4 measured, 1 unknown`.
+impl fmt::Display for BasisCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.measured, "measured"),
+            (self.modelled, "modelled"),
+            (self.assumed, "assumed"),
+            (self.unknown, "unknown"),
+        ];
+        let told = all.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
+        f.write_str(&told.collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -35,6 +107,16 @@ pub struct LeaveOneOut {
 }
 
 impl Profile {
+    /// Rows by how their throughput and latencies are known.
+    pub fn time_counts(&self) -> BasisCounts {
+        BasisCounts::of(self.rows.iter().map(ProfileRow::time_known))
+    }
+
+    /// Rows by how their power and energy are known.
+    pub fn power_counts(&self) -> BasisCounts {
+        BasisCounts::of(self.rows.iter().map(ProfileRow::power_known))
+    }
+
     /// The rows that no other is at least as good as in throughput and power and better in one, by
     /// rising power. Rows that don't tell both are passed over.
     pub fn pareto_front(&self, figure: PowerFigure) -> Vec<&ProfileRow> {
@@ -156,6 +238,16 @@ mod tests {
         row.energy_joules_per_row = None;
         row.throughput_rps = Some(0.0);
         assert_eq!(row.energy_per_row(), None);
+    }
+
+    #[test]
+    fn a_basis_of_figures_that_are_not_there_is_no_basis() {
+        let profile =
+            profile("1,1,10,,measured,assumed,1\n2,1,,60,modelled,assumed,1\n4,1,,,measured,measured,0\n");
+        assert_eq!(profile.time_counts().to_string(), "1 measured, 2 unknown");
+        assert_eq!(profile.power_counts(), BasisCounts { assumed: 1, unknown: 2, ..BasisCounts::default() });
+        let words: Vec<String> = profile.rows.iter().map(ProfileRow::known_in_words).collect();
+        assert_eq!(words, ["measured, power unknown", "unknown, power assumed", "unknown"]);
     }
 
     #[test]

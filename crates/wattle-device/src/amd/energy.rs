@@ -1,7 +1,7 @@
 //! Energy of an AMD GPU: its counter, as long as that is possible, and the integral of power where not.
 //!
 //! Counters of AMD GPUs are known to stand still, to run at a wrong rate (MI100), to run backwards and to
-//! read 0 on the second die of an MI250 (ROCm/amdsmi issues 22, 38 and 115; zeus issue 113). So a counter
+//! read 0 on the second die of an MI250 (ROCm/amdsmi#22, #38 and #115; ml-energy/zeus#113). So a counter
 //! is on trial first and watched from then on: over a window it must tell between a tenth and ten times
 //! the integral of power, the bounds that Zeus uses. Pure: readings in, joules out.
 

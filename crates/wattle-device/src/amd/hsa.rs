@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use libloading::Library;
 
 use super::cu_mask::{CuMaskError, CuTopology};
+use super::error::describe;
 
 const SUCCESS: u32 = 0;
 /// What iterating calls back with to go on no further.
@@ -92,7 +93,7 @@ impl Hsa {
                     calls.check("hsa_init", status)?;
                     return Ok(Self { calls, _library: ManuallyDrop::new(library) });
                 }
-                Err(error) => failures.push(format!("{}: {error}", path.display())),
+                Err(error) => failures.push(describe(&error)),
             }
         }
         Err(CuMaskError::NoRuntime(failures.join("; ")))

@@ -5,8 +5,10 @@
 
 pub mod cu_mask;
 mod energy;
+mod error;
 mod hsa;
 mod layout;
+mod release;
 mod smi;
 
 use std::collections::BTreeMap;
@@ -21,8 +23,9 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::Watts;
 
 use self::energy::EnergyMeter;
+use self::error::{READ_FIX, SmiError};
 use self::layout::PowerCapInfo;
-use self::smi::{GpuHandle, LEVEL_AUTO, READ_FIX, Smi, SmiError};
+use self::smi::{GpuHandle, LEVEL_AUTO, Smi};
 use crate::device::{
     Access, Device, DeviceError, DeviceInfo, Inspection, KnobState, KnobView, Reading, SensorView,
 };

@@ -11,15 +11,13 @@ use std::time::Duration;
 
 use libloading::Library;
 
+use super::error::{LOCK_TIMEOUT, READ_FIX, SUCCESS, SmiError, describe};
 use super::layout::{
     ClockInfo, CoreClockRange, EngineUsage, PowerCapInfo, PowerInfo24, PowerInfo25, PowerInfo26, Roomy,
     VersionWords,
 };
+use super::release::{Abi, Release, candidates};
 use crate::device::Access;
-
-/// What grants reading.
-pub(super) const READ_FIX: &str = "add this user to the groups render and video (sudo usermod -aG render,video USER) \
-                        and log in again; in a container: --device /dev/kfd --device /dev/dri";
 
 const INIT_AMD_GPUS: u64 = 1 << 1;
 const CLOCK_CORE: u32 = 0;
@@ -30,83 +28,12 @@ const TEMPERATURE_CURRENT: u32 = 0;
 /// The performance level at which the driver alone chooses clocks.
 pub(super) const LEVEL_AUTO: u32 = 0;
 
-const SUCCESS: u32 = 0;
-const NOT_SUPPORTED: u32 = 2;
-const NOT_YET_IMPLEMENTED: u32 = 3;
-const NO_PERM: u32 = 10;
-const NOT_FOUND: u32 = 31;
-const NOT_INIT: u32 = 32;
-const DRIVER_NOT_LOADED: u32 = 34;
-
-/// How long to wait for another call to return, where calls must not overlap.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-
 type Handle = *mut c_void;
 type Out<T> = unsafe extern "C" fn(Handle, *mut Roomy<T>) -> u32;
 
 /// A GPU, as the library knows it while it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GpuHandle(usize);
-
-/// How the structures of the library are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Abi {
-    V24,
-    V25,
-    V26,
-}
-
-/// A call of AMD SMI failed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum SmiError {
-    /// The library answered with a status other than success.
-    #[error("{call} said: {said} (status {code})")]
-    Status {
-        /// Which call.
-        call: &'static str,
-        /// The status.
-        code: u32,
-        /// The status in the library's words.
-        said: String,
-    },
-    /// Another call did not return, and this release takes one at a time.
-    #[error("{call}: another call of AMD SMI has not returned for {LOCK_TIMEOUT:?}")]
-    Busy {
-        /// Which call waited.
-        call: &'static str,
-    },
-}
-
-impl SmiError {
-    fn has(&self, codes: &[u32]) -> bool {
-        matches!(self, Self::Status { code, .. } if codes.contains(code))
-    }
-
-    /// Whether the GPU or its driver has gone.
-    pub(super) fn is_lost(&self) -> bool {
-        self.has(&[NOT_FOUND, NOT_INIT, DRIVER_NOT_LOADED])
-    }
-
-    /// Whether this GPU has no such thing.
-    pub(super) fn is_absent(&self) -> bool {
-        self.has(&[NOT_SUPPORTED, NOT_YET_IMPLEMENTED])
-    }
-
-    /// Whether this user may not.
-    pub(super) fn is_denied(&self) -> bool {
-        self.has(&[NO_PERM])
-    }
-
-    /// The error as what can be had; `fix` is what would grant it.
-    pub(super) fn into_access<T>(self, fix: &str) -> Access<T> {
-        let because = self.to_string();
-        match self {
-            error if error.is_absent() => Access::Absent { because },
-            error if error.is_denied() => Access::Denied { because, fix: fix.into() },
-            _ => Access::Failed { because },
-        }
-    }
-}
 
 /// The functions of the library that Wattle calls.
 struct Calls {
@@ -163,9 +90,8 @@ impl Calls {
 /// The library, loaded and started.
 pub(super) struct Smi {
     calls: Calls,
-    abi: Abi,
-    version: String,
-    /// Releases before 26.2 (ROCm 7.2) crash or mix up values where calls overlap.
+    release: Release,
+    /// For releases whose calls must not overlap.
     one_at_a_time: Option<Mutex<()>>,
     _library: Library,
 }
@@ -178,44 +104,46 @@ impl Smi {
     /// Loads and starts `library`, or the one that ROCm installs. The same one again is shared.
     pub(super) fn load(library: Option<&Path>) -> Access<Arc<Self>> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        let candidates = library.map_or_else(candidates, |path| vec![path.to_owned()]);
-        for path in &candidates {
-            if let Some(smi) = loaded.get(path) {
+        for path in library.map_or_else(candidates, |path| vec![path.to_owned()]) {
+            if let Some(smi) = loaded.get(&path) {
                 return Access::Here(Arc::clone(smi));
             }
             // SAFETY: loading runs the initialisers of AMD SMI, which do nothing that Rust forbids; the
             // library is never unloaded.
-            match unsafe { Library::new(path) } {
+            match unsafe { Library::new(&path) } {
                 Ok(library) => {
-                    let started = Self::start(library, path);
+                    let started = Self::start(library, &path);
                     if let Access::Here(smi) = &started {
-                        loaded.insert(path.clone(), Arc::clone(smi));
+                        loaded.insert(path, Arc::clone(smi));
                     }
                     return started;
                 }
                 Err(error) if path.exists() => {
-                    return Access::Failed { because: format!("{}: {error}", path.display()) };
+                    return Access::Failed { because: format!("{}: {}", path.display(), describe(&error)) };
                 }
                 Err(_) => {}
             }
         }
-        let looked_for: Vec<_> = candidates.iter().map(|path| path.display().to_string()).collect();
-        Access::Absent {
-            because: format!("found no AMD SMI (ROCm 6.3 or later): looked for {}", looked_for.join(", ")),
-        }
+        let because = match library {
+            Some(path) => format!("there is no AMD SMI at {}", path.display()),
+            None => "there is no AMD SMI of ROCm 6.3 to 7: no libamd_smi.so.26, .25 or .24 where the system looks \
+                     for libraries, nor in /opt/rocm/lib"
+                .into(),
+        };
+        Access::Absent { because }
     }
 
     fn start(library: Library, path: &Path) -> Access<Arc<Self>> {
         let failed = |because: String| Access::Failed { because: format!("{}: {because}", path.display()) };
         let calls = match Calls::find(&library) {
             Ok(calls) => calls,
-            Err(error) => return failed(format!("{error}; expected AMD SMI of ROCm 6.3 or later")),
+            Err(error) => return failed(format!("{}; expected AMD SMI of ROCm 6.3 to 7", describe(&error))),
         };
         // Until the version is known the order of calls is all ours, so there is nothing to lock.
         // SAFETY: no arguments but a flag.
         let status = unsafe { (calls.init)(INIT_AMD_GPUS) };
         if let Err(error) = calls.check("amdsmi_init", status) {
-            return match error.has(&[DRIVER_NOT_LOADED]) {
+            return match error.is_without_driver() {
                 true => Access::Absent { because: format!("{error}: the kernel runs no amdgpu driver") },
                 false => error.into_access(READ_FIX),
             };
@@ -226,7 +154,7 @@ impl Smi {
         if let Err(error) = calls.check("amdsmi_get_lib_version", status) {
             return failed(error.to_string());
         }
-        let Some((abi, version, overlaps)) = abi(words.value.0) else {
+        let Some(release) = Release::of(words.value.0) else {
             let [first, second, third, _] = words.value.0;
             return failed(format!(
                 "AMD SMI calls itself {first}.{second}.{third}, expected 24.7 or later, 25 or 26 (ROCm 6.3 \
@@ -234,13 +162,13 @@ impl Smi {
                  beside it and name its library"
             ));
         };
-        let one_at_a_time = (!overlaps).then(|| Mutex::new(()));
-        Access::Here(Arc::new(Self { calls, abi, version, one_at_a_time, _library: library }))
+        let one_at_a_time = (!release.may_overlap).then(|| Mutex::new(()));
+        Access::Here(Arc::new(Self { calls, release, one_at_a_time, _library: library }))
     }
 
     /// The release of the library.
     pub(super) fn version(&self) -> &str {
-        &self.version
+        &self.release.version
     }
 
     /// Makes one call, alone where this release needs that.
@@ -309,7 +237,7 @@ impl Smi {
     /// Power of the socket now and on average, in watts, each where the GPU tells it.
     pub(super) fn power(&self, gpu: GpuHandle) -> Result<(Option<f64>, Option<f64>), SmiError> {
         let name = "amdsmi_get_power_info";
-        let (current, average) = match self.abi {
+        let (current, average) = match self.release.abi {
             Abi::V24 => {
                 let info = self.power_info::<PowerInfo24>(name, gpu)?;
                 (info.current_socket_power, info.average_socket_power)
@@ -382,7 +310,7 @@ impl Smi {
     /// The lowest and highest core clock that the limits allow now, in megahertz: from the table that
     /// setting a limit writes, or from the clocks the driver lists where it shows no such table.
     pub(super) fn core_clock_limits(&self, gpu: GpuHandle) -> Result<(f64, f64), SmiError> {
-        if self.abi != Abi::V25 {
+        if self.release.abi != Abi::V25 {
             // Its place in the structure is known of ABI 24 and 26 only.
             let mut range = Roomy::<CoreClockRange>::default();
             let read = self.call("amdsmi_get_gpu_od_volt_info", |calls| {
@@ -408,13 +336,11 @@ impl Smi {
     }
 
     /// Sets both limits of the core clock, in the order in which the lower never passes the upper: the
-    /// driver refuses a limit on the wrong side of the other.
+    /// driver refuses a limit on the wrong side of the other. Down to whole megahertz, as every knob.
     pub(super) fn set_core_clock_limits(&self, gpu: GpuHandle, low: f64, high: f64) -> Result<(), SmiError> {
         let (_, high_now) = self.core_clock_limits(gpu)?;
         let order = if low > high_now { [(true, high), (false, low)] } else { [(false, low), (true, high)] };
-        order
-            .into_iter()
-            .try_for_each(|(highest, mhz)| self.set_core_clock_limit(gpu, highest, mhz.round() as u64))
+        order.into_iter().try_for_each(|(highest, mhz)| self.set_core_clock_limit(gpu, highest, mhz as u64))
     }
 
     /// How the driver chooses clocks; [`LEVEL_AUTO`] where nothing limits it.
@@ -466,7 +392,7 @@ impl Smi {
 
 impl std::fmt::Debug for Smi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Smi").field("version", &self.version).field("abi", &self.abi).finish()
+        f.debug_struct("Smi").field("release", &self.release).finish_non_exhaustive()
     }
 }
 
@@ -488,28 +414,10 @@ impl Calls {
     }
 }
 
-/// The ABI of a library by what it says of its version, how to print that, and whether calls may overlap.
-fn abi(words: [u32; 4]) -> Option<(Abi, String, bool)> {
-    match words {
-        [24, minor, release, _] if minor >= 7 => Some((Abi::V24, format!("24.{minor}.{release}"), false)),
-        [25, 25, minor, release] => Some((Abi::V25, format!("25.{minor}.{release}"), false)),
-        [26, minor, release, _] => Some((Abi::V26, format!("26.{minor}.{release}"), minor >= 2)),
-        _ => None,
-    }
-}
-
 /// A bound of the clock table in megahertz. Some releases fill it in hertz: no GPU runs at a terahertz or
 /// below a megahertz, so that the number tells which.
 fn megahertz(bound: u64) -> f64 {
     if bound >= 1_000_000 { bound as f64 / 1e6 } else { bound as f64 }
-}
-
-/// Where the library may be, newest first: where the system looks (`LD_LIBRARY_PATH` goes first there),
-/// then where ROCm puts it.
-fn candidates() -> Vec<PathBuf> {
-    let names = ["libamd_smi.so.26", "libamd_smi.so.25", "libamd_smi.so.24", "libamd_smi.so"];
-    let folder = Path::new("/opt/rocm/lib");
-    names.iter().map(PathBuf::from).chain(names.iter().map(|name| folder.join(name))).collect()
 }
 
 /// The lock, or an error where it is not to be had in time: a call that hangs must not hang its watcher.
@@ -532,16 +440,6 @@ fn lock_within<'a>(lock: &'a Mutex<()>, call: &'static str) -> Result<MutexGuard
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_abi_is_what_the_library_says_and_an_unknown_one_is_refused() {
-        assert_eq!(abi([24, 7, 1, 0]), Some((Abi::V24, "24.7.1".into(), false)));
-        assert_eq!(abi([24, 6, 2, 0]), None); // ROCm 6.2: other clock structure, no clock limits
-        assert_eq!(abi([25, 25, 3, 0]), Some((Abi::V25, "25.3.0".into(), false)));
-        assert_eq!(abi([26, 1, 0, 0]), Some((Abi::V26, "26.1.0".into(), false)));
-        assert_eq!(abi([26, 2, 0, 0]), Some((Abi::V26, "26.2.0".into(), true)));
-        assert_eq!(abi([27, 0, 0, 0]), None);
-    }
 
     #[test]
     fn a_clock_of_the_table_is_the_same_in_hertz_and_megahertz() {

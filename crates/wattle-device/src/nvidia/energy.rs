@@ -69,7 +69,7 @@ pub(super) struct EnergyMeter {
     integral: Joules,
     last: Option<(Timestamp, Option<Watts>)>,
     counter: Option<Counter>,
-    /// Told too little (or, negative, too much), to be made up for over the next second.
+    /// Told too little (or, negative, too much), to be made up for over the next seconds.
     owed: Joules,
 }
 
@@ -141,7 +141,7 @@ impl EnergyMeter {
         }
         match counter {
             CounterReading::NotAsked => {}
-            CounterReading::Absent => self.give_up("the device has no energy counter"),
+            CounterReading::Absent => self.give_up("the device tells no energy counter"),
             CounterReading::At(at_mj) => self.count(now, at_mj, drawn.is_some()),
         }
         let is_known = power.is_some() || !matches!(self.source, EnergySource::Power { .. });

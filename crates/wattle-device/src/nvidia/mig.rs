@@ -92,8 +92,9 @@ impl Mig<'_> {
         Ok(layout)
     }
 
-    /// Makes partitions, the largest first, so that small ones don't take the place of large ones. Each
-    /// gets one compute instance, as large as it. Where one can't be made, those made are destroyed again.
+    /// Makes partitions: those with a place of their own first, then the largest, so that small ones don't
+    /// take the place of large ones. Each gets one compute instance, as large as it. Where one can't be made,
+    /// those made are destroyed again.
     ///
     /// # Errors
     /// Where the GPU is not in MIG mode, has no such profile or place, or has no room left; and where the
@@ -105,7 +106,9 @@ impl Mig<'_> {
         }
         let mut wanted =
             wanted.iter().map(|partition| self.placed(&layout, *partition)).collect::<Result<Vec<_>, _>>()?;
-        wanted.sort_by_key(|(profile, _)| std::cmp::Reverse((profile.slices, profile.memory_mib)));
+        wanted.sort_by_key(|(profile, place)| {
+            (place.is_none(), std::cmp::Reverse((profile.slices, profile.memory_mib)))
+        });
         let mut made = Vec::new();
         for (profile, placement) in &wanted {
             match self.create_one(profile, *placement) {

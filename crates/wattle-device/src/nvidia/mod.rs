@@ -112,8 +112,10 @@ pub fn open_all(roots: &NvidiaRoots) -> Access<Vec<NvidiaDevice>> {
 
 /// Why the library is not to be had.
 fn unavailable(roots: &NvidiaRoots, error: &NvmlError) -> Access<Vec<NvidiaDevice>> {
-    let library = roots.library.display();
-    let because = format!("{library}: {}", words(error));
+    let because = match error {
+        NvmlError::LibloadingError(error) => error.to_string(), // names the library
+        error => format!("{}: {}", roots.library.display(), words(error)),
+    };
     match error {
         NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound | NvmlError::DriverNotLoaded => {
             Access::Absent { because }
@@ -146,7 +148,8 @@ impl NvidiaDevice {
         }
         // A limit is a setting, not a measurement of what the device draws.
         let full_power = device.enforced_power_limit().ok().map(|limit| {
-            (knobs::watts(limit), Provenance::new(Basis::Assumed, "nvmlDeviceGetEnforcedPowerLimit"))
+            let source = "the power limit enforced at the start (nvmlDeviceGetEnforcedPowerLimit)";
+            (knobs::watts(limit), Provenance::new(Basis::Assumed, source))
         });
         let info = DeviceInfo {
             id: DeviceId::from(format!("nvidia:{uuid}").as_str()),

@@ -209,7 +209,8 @@ impl ViaZeusd {
     }
 
     fn set_power_limit(&mut self, watts: f64) -> Result<(), DeviceError> {
-        let milliwatts = format!("{:.0}", watts * 1e3);
+        // Down to whole milliwatts and megahertz, as every knob.
+        let milliwatts = format!("{:.0}", (watts * 1e3).floor());
         let set = self.client.post("/gpu/set_power_limit", &[self.gpu(), ("power_limit_mw", milliwatts)]);
         set.map_err(self.failed("set the power limit"))?;
         let found = match self.power_limit() {
@@ -226,8 +227,11 @@ impl ViaZeusd {
     /// Sets the highest core clock. Where the device tells its limit, that is read back; where it can't,
     /// as GPUs of NVIDIA, zeusd's word has to do.
     fn set_clock(&mut self, low: f64, high: f64) -> Result<(), DeviceError> {
-        let query =
-            [self.gpu(), ("min_clock_mhz", format!("{low:.0}")), ("max_clock_mhz", format!("{high:.0}"))];
+        let query = [
+            self.gpu(),
+            ("min_clock_mhz", format!("{:.0}", low.floor())),
+            ("max_clock_mhz", format!("{:.0}", high.floor())),
+        ];
         let set = self.client.post("/gpu/set_gpu_locked_clocks", &query);
         set.map_err(self.failed("set the core clock"))?;
         let highest = self.added(DeviceKnob::CoreClock).map_or(high, |range| range.max);

@@ -5,7 +5,7 @@ mod tests;
 
 use wattle_core::operating_point::ProfileRow;
 use wattle_core::profile::{PointKnob, PowerFigure, Profile, nearest_rank};
-use wattle_core::provenance::{Basis, Provenance};
+use wattle_core::provenance::Provenance;
 use wattle_core::units::{Joules, Watts};
 
 use super::number::{joules, milliseconds, number, per_second, watts};
@@ -158,14 +158,11 @@ fn line_knobs(
 /// What the profile says of itself.
 fn facts(file: &str, profile: &Profile) -> Table {
     let head = &profile.head;
-    let count = |of: fn(&ProfileRow) -> Basis| {
-        let told = [Basis::Measured, Basis::Modelled, Basis::Assumed].into_iter().filter_map(|basis| {
-            let count = profile.rows.iter().filter(|row| of(row) == basis).count();
-            (count > 0).then(|| format!("{count} {basis}"))
-        });
-        told.collect::<Vec<_>>().join(", ")
+    let worst = profile.rows.iter().filter_map(ProfileRow::power_known).max();
+    let power = match worst {
+        Some(worst) => Cell::Provenance(Provenance::new(worst, head.power_source.clone())),
+        None => Cell::Text(format!("no row tells any ({})", head.power_source)),
     };
-    let worst = profile.rows.iter().map(|row| row.power_basis).max().unwrap_or(Basis::Assumed);
     let text = |text: &str| Cell::Text(text.to_owned());
     let optional = |value: &Option<String>| value.as_deref().map(text);
     let facts = [
@@ -175,9 +172,9 @@ fn facts(file: &str, profile: &Profile) -> Table {
         ("model SHA-256", head.conditions.model_sha256.clone().map(Cell::Hash)),
         ("created", optional(&head.created)),
         ("rows", Some(Cell::Text(profile.rows.len().to_string()))),
-        ("time figures", Some(Cell::Text(count(|row| row.basis)))),
-        ("power figures", Some(Cell::Text(count(|row| row.power_basis)))),
-        ("power", Some(Cell::Provenance(Provenance::new(worst, head.power_source.clone())))),
+        ("time figures", Some(Cell::Text(profile.time_counts().to_string()))),
+        ("power figures", Some(Cell::Text(profile.power_counts().to_string()))),
+        ("power", Some(power)),
         (
             "idle power",
             Some(head.idle_power_watts.map_or(text("unknown"), |idle| Cell::Text(watts(idle.get())))),
@@ -214,13 +211,7 @@ fn points<'a>(
     let has_point = heading != "point";
     let row = |(heading, row): (String, Option<&ProfileRow>)| {
         let of = |of: fn(&ProfileRow) -> Option<f64>| row.and_then(of);
-        let known = row.map_or(Cell::Text("no row fits".into()), |row| {
-            Cell::Text(if row.basis == row.power_basis {
-                row.basis.to_string()
-            } else {
-                format!("time {}, power {}", row.basis, row.power_basis)
-            })
-        });
+        let known = row.map_or(Cell::Text("no row fits".into()), |row| Cell::Text(row.known_in_words()));
         let mut cells = vec![
             Cell::Text(heading),
             Cell::number(of(|row| row.throughput_rps).map(per_second)),

@@ -39,7 +39,7 @@ enum Action {
         #[arg(long, value_name = "ID")]
         device: Option<String>,
     },
-    /// Makes partitions, the largest first
+    /// Makes partitions: those with a place first, then the largest
     ///
     /// Where one can't be made, those made before it are destroyed again.
     ///

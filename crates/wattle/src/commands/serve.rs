@@ -18,6 +18,7 @@ use wattle_core::policies::cap_handling::CapHandlingOptions;
 use wattle_core::policies::carbon_adaptive::CarbonAdaptiveOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
+use wattle_core::refinement::RefinementOptions;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuPowerEstimate};
@@ -181,6 +182,8 @@ struct ServeFile {
     no_ledger: Option<bool>,
     /// When the policy is asked, and which cap it is shown.
     cap_handling: CapHandlingOptions,
+    /// How profiles are refined by what is seen.
+    refinement: RefinementOptions,
     /// Options of batch-sizer and batch-sizer-printed.
     batch_sizer: BatchSizerOptions,
     /// Options of dvfs.
@@ -315,6 +318,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     }
     let mut policy = PolicyConfig {
         cap_handling: file.cap_handling,
+        refinement: file.refinement,
         batch_sizer: file.batch_sizer,
         dvfs: file.dvfs,
         best_under_cap: file.best_under_cap,

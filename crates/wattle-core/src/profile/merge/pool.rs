@@ -21,11 +21,12 @@ pub(super) fn pooled(rows: &[&ProfileRow]) -> Option<(ProfileRow, bool)> {
     if let [only] = rows {
         return Some(((*only).clone(), false));
     }
-    let (basis, timed) = best_known(rows, |row| row.basis, tells_time)?;
-    let (power_basis, powered) = best_known(rows, |row| row.power_basis, tells_power)?;
+    let (basis, timed) = best_known(rows, |row| row.basis, ProfileRow::time_known)?;
+    let (power_basis, powered) = best_known(rows, |row| row.power_basis, ProfileRow::power_known)?;
     let is_outranked = rows.iter().any(|row| {
         let outranked = |kept: &[&ProfileRow]| !kept.iter().any(|kept| std::ptr::eq(*kept, *row));
-        (tells_time(row) && outranked(&timed)) || (tells_power(row) && outranked(&powered))
+        (row.time_known().is_some() && outranked(&timed))
+            || (row.power_known().is_some() && outranked(&powered))
     });
     let by_time = weights(&timed, false);
     let by_batches: Vec<f64> = or_equal(timed.iter().map(|row| Some(f64::from(row.samples))).collect());
@@ -76,24 +77,13 @@ pub(super) fn pooled(rows: &[&ProfileRow]) -> Option<(ProfileRow, bool)> {
     Some((row, is_outranked))
 }
 
-fn tells_time(row: &ProfileRow) -> bool {
-    let figures =
-        [row.throughput_rps, row.latency_ms_mean, row.latency_ms_p50, row.latency_ms_p95, row.latency_ms_p99];
-    figures.iter().any(Option::is_some)
-}
-
-fn tells_power(row: &ProfileRow) -> bool {
-    let powers = [row.power_watts_mean, row.power_watts_p95, row.power_watts_max];
-    powers.iter().any(Option::is_some) || row.energy_joules_per_row.is_some()
-}
-
 /// The best basis among the rows that tell anything, and the rows of it. All rows where none does.
 fn best_known<'a>(
     rows: &[&'a ProfileRow],
     basis: fn(&ProfileRow) -> Basis,
-    tells: fn(&ProfileRow) -> bool,
+    known: fn(&ProfileRow) -> Option<Basis>,
 ) -> Option<(Basis, Vec<&'a ProfileRow>)> {
-    let telling: Vec<&ProfileRow> = rows.iter().copied().filter(|row| tells(row)).collect();
+    let telling: Vec<&ProfileRow> = rows.iter().copied().filter(|row| known(row).is_some()).collect();
     let among = if telling.is_empty() { rows.to_vec() } else { telling };
     let best = among.iter().map(|row| basis(row)).min()?;
     Some((best, among.into_iter().filter(|row| basis(row) == best).collect()))

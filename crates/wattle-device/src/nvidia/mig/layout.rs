@@ -110,6 +110,7 @@ impl GpuInstance {
     /// The slices of memory that it has, such as `0-3`; `None` where that is kept from this user.
     pub fn slices(&self) -> Option<String> {
         let (start, count) = self.start.zip(self.memory_slices)?;
-        Some(format!("{start}-{}", start.saturating_add(count).saturating_sub(1)))
+        let end = start.saturating_add(count).saturating_sub(1);
+        Some(if count == 1 { start.to_string() } else { format!("{start}-{end}") })
     }
 }

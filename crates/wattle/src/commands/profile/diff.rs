@@ -17,6 +17,9 @@ use crate::table::Table;
 /// Characters of a text of a head that are shown, at most.
 const MOST_TEXT: usize = 60;
 
+/// Points of one file alone that are listed, at most.
+const MOST_LISTED: usize = 8;
+
 /// Compare two profiles, point by point
 ///
 /// Examples:
@@ -145,7 +148,10 @@ fn marked(figure: &FigureDifference) -> String {
 }
 
 fn listed(points: &[OperatingPoint]) -> String {
-    points.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let told: Vec<String> = points.iter().take(MOST_LISTED).map(ToString::to_string).collect();
+    let more = points.len() - told.len();
+    let more = if more > 0 { format!("; and {more} more, --json has all") } else { String::new() };
+    told.join("; ") + &more
 }
 
 fn short(value: f64) -> String {

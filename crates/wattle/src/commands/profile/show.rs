@@ -9,7 +9,6 @@ use wattle_core::operating_point::ProfileRow;
 use wattle_core::profile::{
     KnobValue, LeaveOneOut, PointKnob, PowerFigure, Profile, ProfileHead, nearest_rank,
 };
-use wattle_core::provenance::Basis;
 use wattle_core::units::{Joules, Watts};
 
 use super::{Power, positive};
@@ -150,7 +149,7 @@ fn report(path: &Path, profile: &Profile, args: &ShowArgs) -> Value {
     let errors = profile.leave_one_out(figure);
     json!({
         "file": path, "head": profile.head, "rows": profile.rows.len(),
-        "basis": counts(profile, |row| row.basis), "power_basis": counts(profile, |row| row.power_basis),
+        "time_figures": profile.time_counts(), "power_figures": profile.power_counts(),
         "knobs": knobs, "power_figure": figure, "best": best, "front": profile.pareto_front(figure),
         "leave_one_out": {
             "predicted": errors.predicted, "outside": errors.outside,
@@ -167,14 +166,6 @@ fn at_load_basis(profile: &Profile) -> &'static str {
     } else {
         "at most so much, as saturated"
     }
-}
-
-fn counts(profile: &Profile, of: fn(&ProfileRow) -> Basis) -> Value {
-    let count = |basis: Basis| profile.rows.iter().filter(|row| of(row) == basis).count();
-    json!({
-        "measured": count(Basis::Measured), "modelled": count(Basis::Modelled),
-        "assumed": count(Basis::Assumed),
-    })
 }
 
 /// Median, 90th percentile and worst.
@@ -250,19 +241,12 @@ fn print_head(head: &ProfileHead) {
 }
 
 fn print_rows(profile: &Profile) {
-    let by = |of: fn(&ProfileRow) -> Basis| {
-        let told = [Basis::Measured, Basis::Modelled, Basis::Assumed].map(|basis| {
-            let count = profile.rows.iter().filter(|row| of(row) == basis).count();
-            (count > 0).then(|| format!("{count} {basis}"))
-        });
-        told.into_iter().flatten().collect::<Vec<_>>().join(", ")
-    };
     say("");
     say(format_args!(
         "{} rows: time figures {}; power figures {}",
         profile.rows.len(),
-        by(|row| row.basis),
-        by(|row| row.power_basis)
+        profile.time_counts(),
+        profile.power_counts()
     ));
     for knob in PointKnob::ALL {
         let values = profile.values_of(knob);
@@ -304,11 +288,6 @@ fn cells(first: String, row: Option<&ProfileRow>, at_load: Option<AtLoad>) -> [S
         Some(at) => Some(at.power.get() / at.rps),
         None => row.energy_per_row().map(Joules::get),
     };
-    let known = if row.basis == row.power_basis {
-        row.basis.to_string()
-    } else {
-        format!("{}, power {}", row.basis, row.power_basis)
-    };
     [
         first,
         figure(row.throughput_rps),
@@ -316,7 +295,7 @@ fn cells(first: String, row: Option<&ProfileRow>, at_load: Option<AtLoad>) -> [S
         figure(at_load.map(|at| at.power).or(row.power_watts_mean).map(Watts::get)),
         figure(row.power_watts_max.map(Watts::get)),
         figure(energy),
-        known,
+        row.known_in_words(),
         row.point.to_string(),
     ]
 }
