@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         println!();
     }
-    let lines: [(&str, fn(&Totals) -> f64); 6] = [
+    let lines: [Line; 6] = [
         ("median", |total| median(&total.scores)),
         ("mean", |total| total.scores.iter().sum::<f64>() / total.scores.len() as f64),
         ("10th percentile", |total| quantile(&total.scores, 0.1)),
@@ -90,6 +90,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     predictions(&tables)
 }
+
+/// A line of figures over all tables: what it says, and how it is read off the totals.
+type Line = (&'static str, fn(&Totals) -> f64);
 
 #[derive(Default, Clone)]
 struct Totals {
