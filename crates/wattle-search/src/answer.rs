@@ -64,7 +64,7 @@ struct Predictions(Vec<Candidate>);
 impl Predictions {
     fn of(space: &Space, seen: &[Probe], constraints: &Constraints) -> Self {
         let rows: Vec<ProfileRow> = seen.iter().filter_map(Probe::row).cloned().collect();
-        let surrogate = Surrogate::fit(&rows, constraints.figure);
+        let surrogate = Surrogate::fit_over(space, &rows, constraints.figure);
         let unseen = crate::strategies::unknown_points(space, seen);
         let predicted = unseen.into_iter().filter_map(|point| {
             Some(Candidate { predicted: surrogate.predict(point)?, point: point.clone() })

@@ -6,6 +6,15 @@ use wattle_core::profile::partition::{Notation, notation_of, size};
 /// Knobs that are numbers.
 pub(crate) const KNOBS: usize = 7;
 
+/// Where each stands in a place.
+pub(crate) const BATCH: usize = 0;
+pub(crate) const INSTANCES: usize = 1;
+pub(crate) const CORES: usize = 2;
+pub(crate) const DUTY: usize = 3;
+pub(crate) const CLOCK: usize = 4;
+pub(crate) const UNITS: usize = 5;
+pub(crate) const SLICES: usize = 6;
+
 /// What tells two points apart, in an order.
 pub(crate) type Key = (u32, u32, Option<u32>, u64, Option<u64>, Option<u32>, Option<String>, Option<String>);
 

@@ -20,6 +20,32 @@ pub(crate) fn is_out_of_memory(point: &OperatingPoint, seen: &[Probe]) -> bool {
     })
 }
 
+/// How likely `point` has memory enough, guessed from its rows in flight per slice: certain up to the most
+/// that ran, falling to a twentieth at the fewest that did not. It only lowers interest in a point.
+pub(crate) fn chance_of_memory(point: &OperatingPoint, seen: &[Probe]) -> f64 {
+    let load = |point: &OperatingPoint| {
+        let slices = point.partition.as_deref().and_then(size).map_or(1, |(_, slices)| slices);
+        (f64::from(point.batch_size) * f64::from(point.instances) / f64::from(slices)).log2()
+    };
+    let alike = |probe: &&Probe| probe.point.variant == point.variant;
+    let loads = |has_run: bool| {
+        let wanted = seen.iter().filter(alike).filter(move |probe| match probe.outcome {
+            Outcome::Measured(_) => has_run,
+            Outcome::OutOfMemory => !has_run,
+            Outcome::Failed(_) => false,
+        });
+        wanted.map(|probe| load(&probe.point))
+    };
+    let Some(short) = loads(false).reduce(f64::min) else { return 1.0 };
+    let ran = loads(true).reduce(f64::max).map_or(0.0, |ran| ran.min(short));
+    let own = load(point);
+    if own <= ran {
+        return 1.0;
+    }
+    let way = ((own - ran) / (short - ran)).min(1.0);
+    1.0 - 0.95 * if way.is_finite() { way } else { 1.0 }
+}
+
 /// Whether `partition` has no more memory than `other`, for all that their names tell.
 fn is_within(partition: Option<&str>, other: Option<&str>) -> bool {
     let sizes = || Some((size(partition?)?, size(other?)?));
