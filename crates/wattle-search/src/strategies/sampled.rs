@@ -24,6 +24,10 @@ use crate::surrogate::{Estimate, LnFigures, Normal, Surrogate};
 /// Expected improvements below this share of the best are not worth a measurement.
 const LEAST_GAIN: f64 = 0.001;
 
+/// Where no point is safe, the safest is measured if its chance to keep the cap is at least this: a standard
+/// deviation. Otherwise a search could end at its first step, as it has not yet learned how little it risks.
+const TIMID_CHANCE: f64 = 0.84;
+
 /// Where the best chance of a point that keeps the bounds is less, only the chance counts.
 const FAIR_CHANCE: f64 = 0.2;
 
@@ -38,6 +42,10 @@ struct Choice<'a> {
     point: &'a OperatingPoint,
     /// Probability that it keeps every bound.
     chance: f64,
+    /// Probability that it keeps the bounds that a probe itself must keep.
+    safety: f64,
+    /// Whether even the upper ends of their intervals keep these.
+    is_safe: bool,
     /// Natural logarithm of its value.
     value: Normal,
 }
@@ -55,8 +63,8 @@ impl Sampled {
         lowest.map_or(Next::Done(Stop::Exhausted), |point| Next::probe(point, Why::First))
     }
 
-    /// `point` as an option; `None` where it might break the cap or the memory, or nothing is known of it.
-    fn option<'a>(
+    /// `point` as a choice; `None` where nothing is known of it.
+    fn choice<'a>(
         &self,
         point: &'a OperatingPoint,
         expected: &LnFigures,
@@ -67,16 +75,15 @@ impl Sampled {
             (expected.power, constraints.cap.map(Watts::get)),
             (expected.memory, constraints.memory_bytes.map(|bytes| bytes as f64)),
         ];
-        let mut chance = chance_of_memory(point, seen);
+        let (mut safety, mut is_safe) = (1.0, true);
         for (figure, bound) in bounds {
             // A figure that no row tells can't be kept within a bound by any search.
             if let (Some(figure), Some(bound)) = (figure, bound) {
-                if Estimate::of(figure).high > bound {
-                    return None;
-                }
-                chance *= figure.chance_below(bound.ln());
+                is_safe &= Estimate::of(figure).high <= bound;
+                safety *= figure.chance_below(bound.ln());
             }
         }
+        let mut chance = safety * chance_of_memory(point, seen);
         if let (Some(latency), Some(bound)) = (expected.latency, constraints.latency_ms) {
             chance *= latency.chance_below(bound.ln());
         }
@@ -95,7 +102,7 @@ impl Sampled {
                 }
             }
         };
-        Some(Choice { point, chance, value })
+        Some(Choice { point, chance, safety, is_safe, value })
     }
 }
 
@@ -146,37 +153,53 @@ impl Search for Sampled {
         }
         unknown.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(self.seed));
         let surrogate = Surrogate::fit_over(&self.task.space, &rows, self.task.constraints.figure);
-        let options: Vec<Choice<'_>> = unknown
+        let choices: Vec<Choice<'_>> = unknown
             .into_iter()
-            .filter_map(|point| self.option(point, &surrogate.ln_figures(point)?, seen))
+            .filter_map(|point| self.choice(point, &surrogate.ln_figures(point)?, seen))
             .collect();
         let best = rows.iter().filter_map(|row| self.task.value_of(row)).reduce(f64::max);
-        let fair = options.iter().any(|option| option.chance > FAIR_CHANCE);
-        let score = |option: &Choice<'_>| match best {
-            Some(best) => option.gain(best),
-            None if fair => option.chance * option.value.mean.exp(),
-            None => option.chance,
+        let fair = choices.iter().any(|choice| choice.is_safe && choice.chance > FAIR_CHANCE);
+        let score = |choice: &Choice<'_>| match best {
+            Some(best) => choice.gain(best),
+            None if fair => choice.chance * choice.value.mean.exp(),
+            None => choice.chance,
         };
-        let chosen = options
-            .iter()
-            .map(|option| (option, score(option)))
-            .reduce(|best, other| if other.1 > best.1 { other } else { best });
-        match (chosen, best) {
-            (None, _) => Next::Done(match self.task.constraints.cap {
-                Some(cap) => Stop::NothingUnderCap { cap },
-                None => Stop::Exhausted,
-            }),
-            (Some((_, gain)), Some(_)) if gain < LEAST_GAIN => {
-                Next::Done(Stop::NoGain { expected_gain: gain })
+        // What could be gained at all: points that are not safe yet may become so as more is learned.
+        let most = choices.iter().map(score).fold(0.0, f64::max);
+        if best.is_some() && most < LEAST_GAIN {
+            return Next::Done(Stop::NoGain { expected_gain: most });
+        }
+        let safe = largest(choices.iter().filter(|choice| choice.is_safe), score);
+        match (safe, best) {
+            (Some((choice, gain)), Some(_)) if gain < LEAST_GAIN => Next::probe(choice.point, Why::Learn),
+            (Some((choice, gain)), Some(_)) => {
+                Next::probe(choice.point, Why::Promising { expected_gain: gain })
             }
-            (Some((option, gain)), Some(_)) => {
-                Next::probe(option.point, Why::Promising { expected_gain: gain })
+            (Some((choice, _)), None) => {
+                Next::probe(choice.point, Why::Feasible { probability: choice.chance })
             }
-            (Some((option, _)), None) => {
-                Next::probe(option.point, Why::Feasible { probability: option.chance })
-            }
+            (None, _) => match largest(choices.iter(), |choice| choice.safety) {
+                Some((choice, safety)) if safety >= TIMID_CHANCE => Next::probe(choice.point, Why::Learn),
+                _ => Next::Done(match self.task.constraints.cap {
+                    Some(cap) => Stop::NothingUnderCap { cap },
+                    None => Stop::Exhausted,
+                }),
+            },
         }
     }
+}
+
+/// The choice of the largest score, the first of equals, and its score.
+fn largest<'a, 'p>(
+    choices: impl Iterator<Item = &'a Choice<'p>>,
+    score: impl Fn(&Choice<'p>) -> f64,
+) -> Option<(&'a Choice<'p>, f64)>
+where
+    'p: 'a,
+{
+    choices
+        .map(|choice| (choice, score(choice)))
+        .reduce(|best, other| if other.1 > best.1 { other } else { best })
 }
 
 #[cfg(test)]
