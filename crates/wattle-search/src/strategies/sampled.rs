@@ -24,10 +24,6 @@ use crate::surrogate::{Estimate, LnFigures, Normal, Surrogate};
 /// Expected improvements below this share of the best are not worth a measurement.
 const LEAST_GAIN: f64 = 0.001;
 
-/// Where no point is safe, the safest is measured if its chance to keep the cap is at least this: a standard
-/// deviation. Otherwise a search could end at its first step, as it has not yet learned how little it risks.
-const TIMID_CHANCE: f64 = 0.84;
-
 /// Where the best chance of a point that keeps the bounds is less, only the chance counts.
 const FAIR_CHANCE: f64 = 0.2;
 
@@ -42,8 +38,8 @@ struct Choice<'a> {
     point: &'a OperatingPoint,
     /// Probability that it keeps every bound.
     chance: f64,
-    /// Probability that it keeps the bounds that a probe itself must keep.
-    safety: f64,
+    /// How little is known of the figures that a probe itself must keep: the deviation of their logarithm.
+    doubt: f64,
     /// Whether even the upper ends of their intervals keep these.
     is_safe: bool,
     /// Natural logarithm of its value.
@@ -75,15 +71,15 @@ impl Sampled {
             (expected.power, constraints.cap.map(Watts::get)),
             (expected.memory, constraints.memory_bytes.map(|bytes| bytes as f64)),
         ];
-        let (mut safety, mut is_safe) = (1.0, true);
+        let (mut chance, mut doubt, mut is_safe) = (chance_of_memory(point, seen), 0.0, true);
         for (figure, bound) in bounds {
             // A figure that no row tells can't be kept within a bound by any search.
             if let (Some(figure), Some(bound)) = (figure, bound) {
                 is_safe &= Estimate::of(figure).high <= bound;
-                safety *= figure.chance_below(bound.ln());
+                chance *= figure.chance_below(bound.ln());
+                doubt += figure.deviation;
             }
         }
-        let mut chance = safety * chance_of_memory(point, seen);
         if let (Some(latency), Some(bound)) = (expected.latency, constraints.latency_ms) {
             chance *= latency.chance_below(bound.ln());
         }
@@ -102,7 +98,7 @@ impl Sampled {
                 }
             }
         };
-        Some(Choice { point, chance, safety, is_safe, value })
+        Some(Choice { point, chance, doubt, is_safe, value })
     }
 }
 
@@ -169,22 +165,23 @@ impl Search for Sampled {
         if best.is_some() && most < LEAST_GAIN {
             return Next::Done(Stop::NoGain { expected_gain: most });
         }
-        let safe = largest(choices.iter().filter(|choice| choice.is_safe), score);
-        match (safe, best) {
-            (Some((choice, gain)), Some(_)) if gain < LEAST_GAIN => Next::probe(choice.point, Why::Learn),
-            (Some((choice, gain)), Some(_)) => {
-                Next::probe(choice.point, Why::Promising { expected_gain: gain })
-            }
+        let safe = || choices.iter().filter(|choice| choice.is_safe);
+        match (largest(safe(), score), best) {
+            (None, _) => Next::Done(match self.task.constraints.cap {
+                Some(cap) => Stop::NothingUnderCap { cap },
+                None => Stop::Exhausted,
+            }),
             (Some((choice, _)), None) => {
                 Next::probe(choice.point, Why::Feasible { probability: choice.chance })
             }
-            (None, _) => match largest(choices.iter(), |choice| choice.safety) {
-                Some((choice, safety)) if safety >= TIMID_CHANCE => Next::probe(choice.point, Why::Learn),
-                _ => Next::Done(match self.task.constraints.cap {
-                    Some(cap) => Stop::NothingUnderCap { cap },
-                    None => Stop::Exhausted,
-                }),
-            },
+            (Some((choice, gain)), Some(_)) if gain >= LEAST_GAIN => {
+                Next::probe(choice.point, Why::Promising { expected_gain: gain })
+            }
+            // Nothing safe is better, but something else may be: what is learned here may make it safe.
+            (Some((choice, _)), Some(_)) => {
+                let doubtful = largest(safe(), |choice| choice.doubt * choice.chance);
+                Next::probe(doubtful.map_or(choice.point, |(choice, _)| choice.point), Why::Learn)
+            }
         }
     }
 }
