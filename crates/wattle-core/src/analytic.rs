@@ -31,8 +31,8 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::device_spec::DeviceSpec;
-use crate::operating_point::{OperatingPoint, ProfileRow};
-use crate::profile::{Profile, ProfileHead};
+use crate::operating_point::{Confidence, OperatingPoint, ProfileRow};
+use crate::profile::{Conditions, Profile, ProfileHead};
 use crate::provenance::Basis;
 use crate::units::{Joules, Megahertz, Watts};
 use networks::Network;
@@ -207,6 +207,7 @@ impl<'a> Model<'a> {
             power_basis: Basis::Modelled,
             samples: 0,
             point,
+            confidence: Confidence::default(),
         };
         Some((row, is_held))
     }
@@ -267,6 +268,7 @@ impl<'a> Model<'a> {
             power_source: "analytic model from datasheet figures".to_owned(),
             created: None,
             notes: Some(notes),
+            conditions: Conditions::default(),
         }
     }
 }

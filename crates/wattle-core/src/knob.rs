@@ -71,6 +71,15 @@ impl DeviceKnob {
             Self::PowerLimit => "power_limit",
         }
     }
+
+    /// The unit of the knob's values, for people.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::ComputeUnits => "units",
+            Self::CoreClock => "MHz",
+            Self::PowerLimit => "W",
+        }
+    }
 }
 
 /// How far one knob of a device turns. Values are in the unit of its [`DeviceSetting`].

@@ -99,4 +99,19 @@ pub struct ProfileRow {
     pub power_basis: Basis,
     /// Batches that the latency figures rest on.
     pub samples: u32,
+    /// How sure the means are.
+    pub confidence: Confidence,
+}
+
+/// How sure the means of a row are: from windows of time that were looked at one after another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Confidence {
+    /// Windows that the means rest on.
+    pub windows: Option<u32>,
+    /// Half the width of the 95 % confidence interval of the mean throughput, in rows per second.
+    pub throughput_rps_ci95: Option<f64>,
+    /// Half the width of the 95 % confidence interval of the mean power.
+    pub power_watts_ci95: Option<Watts>,
+    /// Power samples that the power figures rest on.
+    pub power_samples: Option<u32>,
 }

@@ -3,11 +3,16 @@
 //! A profile answers from its rows and between them, never beyond them: outside its hull it says
 //! "unknown". Reading and writing the file is in [`mod@format`].
 
+pub mod diff;
 mod enclosing;
 pub mod format;
 mod interpolate;
+mod knobs;
+pub mod merge;
+mod overview;
 pub mod partition;
 mod predictor;
+mod scale;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +24,10 @@ use crate::units::Watts;
 
 pub use format::ProfileError;
 pub use interpolate::Prediction;
+pub use knobs::{KnobValue, PointKnob};
+pub use overview::{BasisCounts, LeaveOneOut, nearest_rank};
 pub use predictor::Predictor;
+pub(crate) use scale::scale;
 
 /// Operating points of one model on one device, and what was seen at each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -51,6 +59,23 @@ pub struct ProfileHead {
     pub created: Option<String>,
     /// Anything else worth knowing, such as where published rows come from.
     pub notes: Option<String>,
+    /// What else has to be the same for another profile to be comparable.
+    #[serde(flatten)]
+    pub conditions: Conditions,
+}
+
+/// Under which conditions a profile was measured. Where two profiles of one model differ in these,
+/// their figures may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conditions {
+    /// The device's driver or kernel, with its version.
+    pub driver: Option<String>,
+    /// SHA-256 of the model's file, in hexadecimal.
+    pub model_sha256: Option<String>,
+    /// Sensors that were read, each with its source.
+    pub sensors: Option<String>,
+    /// What surrounded the device: temperature, other load, cooling.
+    pub ambient: Option<String>,
 }
 
 /// Which power figure of a row counts. Where it is unknown the next in the list of each stands in.
@@ -108,9 +133,9 @@ impl Profile {
         &self,
         bound: Watts,
         figure: PowerFigure,
-        wanted: impl Fn(&OperatingPoint) -> bool,
+        wanted: impl Fn(&ProfileRow) -> bool,
     ) -> Option<&ProfileRow> {
-        let fitting = self.rows.iter().filter(|row| wanted(&row.point)).filter_map(|row| {
+        let fitting = self.rows.iter().filter(|row| wanted(row)).filter_map(|row| {
             let power = figure.of(row).filter(|power| *power <= bound)?;
             Some((row, row.throughput_rps?, power))
         });
@@ -125,11 +150,11 @@ impl Profile {
     pub fn least_hungry(
         &self,
         figure: PowerFigure,
-        wanted: impl Fn(&OperatingPoint) -> bool,
+        wanted: impl Fn(&ProfileRow) -> bool,
     ) -> Option<&ProfileRow> {
         self.rows
             .iter()
-            .filter(|row| wanted(&row.point))
+            .filter(|row| wanted(row))
             .filter_map(|row| Some((row, figure.of(row)?)))
             .min_by(|(_, a), (_, b)| a.get().total_cmp(&b.get()))
             .map(|(row, _)| row)

@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
-use wattle_core::profile::{Prediction, Predictor, Profile, ProfileHead};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
+use wattle_core::profile::{Conditions, Prediction, Predictor, Profile, ProfileHead};
 use wattle_core::provenance::Basis;
 use wattle_core::units::{Megahertz, Watts};
 
@@ -36,6 +36,7 @@ fn row(point: OperatingPoint, throughput_rps: f64, power_watts: f64) -> ProfileR
         power_basis: Basis::Measured,
         samples: 10,
         point,
+        confidence: Confidence::default(),
     }
 }
 
@@ -50,6 +51,7 @@ fn profile(rows: Vec<ProfileRow>) -> Profile {
         power_source: "none".into(),
         created: None,
         notes: None,
+        conditions: Conditions::default(),
     };
     Profile { head, rows }
 }

@@ -1,13 +1,14 @@
 //! What every driver must keep to, as a check that the tests of each driver run.
 //!
-//! Works through the [`Device`] seam alone and knows no driver. It turns knobs to both ends of their
+//! Works through the [`Device`](crate::device::Device) seam alone and knows no driver. It turns knobs to both ends of their
 //! range, so on real hardware run it only where nothing else runs.
 
 use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange};
 use wattle_core::time::Timestamp;
 use wattle_core::units::{Joules, Megahertz, Watts};
 
-use crate::device::{Device, DeviceError};
+use crate::device::DeviceError;
+use crate::held::Held;
 
 /// Readings taken while the counters are watched.
 const READINGS: usize = 20;
@@ -15,7 +16,7 @@ const READINGS: usize = 20;
 /// How far, as a share, a knob may stand from what it was set to: drivers round.
 const KNOB_TOLERANCE: f64 = 0.01;
 
-/// A driver breaks a rule of the [`Device`] seam.
+/// A driver breaks a rule of the [`Device`](crate::device::Device) seam.
 #[derive(Debug, thiserror::Error)]
 pub enum Violation {
     /// An operation failed that must not.
@@ -71,7 +72,7 @@ pub enum Violation {
     },
 }
 
-/// Checks `device` against the rules of the [`Device`] seam and leaves its knobs as they were found.
+/// Checks `device` against the rules of the [`Device`](crate::device::Device) seam and leaves its knobs as they were found.
 ///
 /// `now` gives the time of each reading, rising. `seen_outside` tells where a knob stands without
 /// asking the driver (the file, the register, the shared state), or `None` where that can't be seen.
@@ -83,7 +84,7 @@ pub enum Violation {
 /// # Errors
 /// The first rule that is broken.
 pub fn check(
-    device: &mut dyn Device,
+    device: &mut Held,
     mut now: impl FnMut() -> Timestamp,
     mut seen_outside: impl FnMut(DeviceKnob) -> Option<f64>,
 ) -> Result<(), Violation> {
@@ -109,7 +110,7 @@ pub fn check(
     check_readings(device, &mut now)
 }
 
-fn check_readings(device: &mut dyn Device, now: &mut impl FnMut() -> Timestamp) -> Result<(), Violation> {
+fn check_readings(device: &mut Held, now: &mut impl FnMut() -> Timestamp) -> Result<(), Violation> {
     let mut before = None;
     for _ in 0..READINGS {
         let reading =
@@ -135,7 +136,7 @@ fn check_readings(device: &mut dyn Device, now: &mut impl FnMut() -> Timestamp) 
 }
 
 fn check_knob(
-    device: &mut dyn Device,
+    device: &mut Held,
     range: &KnobRange,
     seen_outside: &mut impl FnMut(DeviceKnob) -> Option<f64>,
 ) -> Result<(), Violation> {
@@ -166,7 +167,7 @@ fn check_knob(
 }
 
 fn check_refused(
-    device: &mut dyn Device,
+    device: &mut Held,
     setting: DeviceSetting,
     expected: &'static str,
     is_right: impl Fn(&DeviceError) -> bool,
@@ -202,13 +203,14 @@ fn setting(knob: DeviceKnob, value: f64) -> DeviceSetting {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     use wattle_core::provenance::{Basis, Provenance};
 
     use super::*;
-    use crate::device::{DeviceInfo, Reading};
+    use crate::device::{Device, DeviceInfo, Inspection, KnobState, Reading};
 
     /// What a driver does wrong.
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -216,18 +218,17 @@ mod tests {
         None,
         CounterTurnsOver,
         NotANumber,
-        AcceptsAnything,
         DoesNotTurn,
         DoesNotRestore,
     }
 
-    struct Faulty<'a> {
+    struct Faulty {
         fault: Fault,
         info: DeviceInfo,
-        cores: &'a AtomicU32,
+        cores: Arc<AtomicU32>,
     }
 
-    impl Device for Faulty<'_> {
+    impl Device for Faulty {
         fn info(&self) -> &DeviceInfo {
             &self.info
         }
@@ -241,26 +242,30 @@ mod tests {
         }
 
         fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
-            let cores = match self.info.accept(setting) {
-                Err(_) if self.fault == Fault::AcceptsAnything => return Ok(()),
-                accepted => accepted?,
-            };
             if self.fault != Fault::DoesNotTurn {
-                self.cores.store(cores as u32, Ordering::Relaxed);
+                self.cores.store(setting.value() as u32, Ordering::Relaxed);
             }
             Ok(())
         }
 
-        fn restore(&mut self) -> Result<(), DeviceError> {
+        fn knob_state(&mut self, _: DeviceKnob) -> Result<KnobState, DeviceError> {
+            Ok(KnobState::default())
+        }
+
+        fn put_back(&mut self, _: DeviceKnob, _: &KnobState) -> Result<(), DeviceError> {
             if self.fault != Fault::DoesNotRestore {
                 self.cores.store(4, Ordering::Relaxed);
             }
             Ok(())
         }
+
+        fn inspect(&mut self, _: Timestamp) -> Inspection {
+            Inspection::default()
+        }
     }
 
     fn found(fault: Fault) -> Result<(), String> {
-        let cores = AtomicU32::new(4);
+        let cores = Arc::new(AtomicU32::new(4));
         let knob = DeviceKnob::ComputeUnits;
         let info = DeviceInfo {
             id: "faulty".into(),
@@ -275,7 +280,7 @@ mod tests {
             now = now + Duration::from_secs(1);
             now
         };
-        let mut device = Faulty { fault, info, cores: &cores };
+        let mut device = Held::new(Box::new(Faulty { fault, info, cores: Arc::clone(&cores) }));
         let seen_outside = |_| Some(f64::from(cores.load(Ordering::Relaxed)));
         check(&mut device, clock, seen_outside).map_err(|violation| violation.to_string())
     }
@@ -286,7 +291,6 @@ mod tests {
         for (fault, expected) in [
             (Fault::CounterTurnsOver, "energy went from Some(Joules(6.0)) to Some(Joules(0.0))"),
             (Fault::NotANumber, "power reads NaN, expected a number of at least 0"),
-            (Fault::AcceptsAnything, "ComputeUnits(5) gave no error, expected OutOfRange"),
             (Fault::DoesNotTurn, "ComputeUnits stands at Some(4.0) after being set, expected Some(1.0)"),
             (Fault::DoesNotRestore, "ComputeUnits stands at Some(1.0) after restore, expected Some(4.0)"),
         ] {

@@ -1,30 +1,115 @@
 //! The seam of all devices. Knobs are data: a new knob adds no method.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use wattle_core::id::DeviceId;
 use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange};
 use wattle_core::provenance::Provenance;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{Joules, Watts};
 
+use crate::lease::LeaseError;
+
 /// One piece of hardware that draws power.
 ///
-/// A driver owns its knobs: it records each value before it first changes it, and puts every knob
-/// back on [`restore`](Device::restore) and when dropped.
+/// A driver turns knobs and forgets: that each is put back on every way out is the work of
+/// [`Held`](crate::held::Held), by way of [`knob_state`](Device::knob_state) and
+/// [`put_back`](Device::put_back).
 pub trait Device: Send {
-    /// What it is and which knobs it has, each with its range. Constant while open.
+    /// What it is and which knobs it has, each with its range. Constant while open, but for how its power is
+    /// known, which some drivers find out while they read.
     fn info(&self) -> &DeviceInfo;
 
     /// Takes one sample. `now` is the driver's time, for devices that integrate or play power.
     fn read(&mut self, now: Timestamp) -> Result<Reading, DeviceError>;
 
-    /// Turns one knob: refuses what `info` doesn't list, sets, and reads back. A value between two
-    /// steps of a knob goes to the lower one, so that rounding never raises power.
+    /// Turns one knob and reads it back. `setting` is one that [`DeviceInfo::accept`] lets through, with
+    /// the value it gives: [`Held`](crate::held::Held) sees to that.
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError>;
 
-    /// Puts every knob back as it was found. The owner calls it on every way out; calling it twice
-    /// does nothing more.
-    fn restore(&mut self) -> Result<(), DeviceError>;
+    /// How a knob that `info` lists stands, so that [`put_back`](Device::put_back) can make it so again:
+    /// after this process has ended, too, and by another. Empty where the knob ends with this process,
+    /// as a budget of threads does, and nowhere else.
+    fn knob_state(&mut self, knob: DeviceKnob) -> Result<KnobState, DeviceError>;
+
+    /// Makes a knob stand as `state` says, and reads back. Tries all of it; tells the first failure.
+    fn put_back(&mut self, knob: DeviceKnob, state: &KnobState) -> Result<(), DeviceError>;
+
+    /// Every sensor and knob, for people: how it reads now, where it comes from, what it would need.
+    fn inspect(&mut self, now: Timestamp) -> Inspection;
+}
+
+/// How a knob stands, in the words of its driver: what of the device, and its value, such as
+/// `policy0` and `2400000`. Only the driver that wrote it reads it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KnobState(pub BTreeMap<String, String>);
+
+/// Everything there is to see of a device.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Inspection {
+    /// What can be read.
+    pub sensors: Vec<SensorView>,
+    /// What can be turned, or could be with the right permission.
+    pub knobs: Vec<KnobView>,
+    /// Facts in words, such as the version of the driver, reasons to throttle, partitions, topology.
+    pub facts: Vec<(&'static str, Access<String>)>,
+}
+
+/// One sensor, as it reads now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SensorView {
+    /// What it measures, such as `power_instant`.
+    pub name: &'static str,
+    /// The unit of the reading, such as `W`.
+    pub unit: &'static str,
+    /// The counter, file or call it comes from.
+    pub source: String,
+    /// What it reads.
+    pub reading: Access<f64>,
+}
+
+/// One knob, as it stands now.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KnobView {
+    /// Which knob.
+    pub knob: DeviceKnob,
+    /// The unit of its values, such as `MHz`.
+    pub unit: &'static str,
+    /// The file or call that turns it.
+    pub source: String,
+    /// How far it turns, when that is known.
+    pub range: Option<KnobRange>,
+    /// Where it stands; `None` inside where nothing limits it.
+    pub stands: Access<Option<f64>>,
+    /// Whether this process may turn it.
+    pub turnable: Access<()>,
+}
+
+/// What can be had here, or why not.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access<T> {
+    /// Here it is.
+    Here(T),
+    /// The machine has no such thing, as virtual machines have no clocks.
+    Absent {
+        /// What was looked for, and where.
+        because: String,
+    },
+    /// It is there, but not for this user.
+    Denied {
+        /// What was refused.
+        because: String,
+        /// The capability or command that grants it.
+        fix: String,
+    },
+    /// It is there, but failed.
+    Failed {
+        /// What the system said.
+        because: String,
+    },
 }
 
 /// What a device is. Constant while the device is open.
@@ -50,6 +135,12 @@ impl DeviceInfo {
         self.knobs.iter().find(|range| range.knob == knob)
     }
 
+    /// The error of being asked for a knob that is not here.
+    pub fn no_such_knob(&self, knob: DeviceKnob) -> DeviceError {
+        let available = self.knobs.iter().map(|range| range.knob).collect();
+        DeviceError::NoSuchKnob { device: self.id.clone(), knob, available }
+    }
+
     /// The value to turn `setting`'s knob to, in the unit of the setting: as asked, or the step below
     /// it where the knob has steps.
     ///
@@ -57,10 +148,7 @@ impl DeviceInfo {
     /// [`DeviceError::NoSuchKnob`] and [`DeviceError::OutOfRange`].
     pub fn accept(&self, setting: DeviceSetting) -> Result<f64, DeviceError> {
         let knob = setting.knob();
-        let Some(range) = self.range(knob) else {
-            let available = self.knobs.iter().map(|range| range.knob).collect();
-            return Err(DeviceError::NoSuchKnob { device: self.id.clone(), knob, available });
-        };
+        let range = self.range(knob).ok_or_else(|| self.no_such_knob(knob))?;
         range.accept(setting.value()).ok_or_else(|| DeviceError::OutOfRange {
             device: self.id.clone(),
             knob,
@@ -134,6 +222,56 @@ pub enum DeviceError {
         min: f64,
         /// Largest value it takes.
         max: f64,
+    },
+    /// A driver's library or service failed or refused.
+    #[error("{device}: failed to {action}: {said}{hint}")]
+    Driver {
+        /// Which device.
+        device: DeviceId,
+        /// What was tried, such as `read the power`.
+        action: String,
+        /// What the library said.
+        said: String,
+        /// What to do about it, starting with `; `, or empty.
+        hint: &'static str,
+    },
+    /// The device takes no more commands, as a GPU that fell off its bus.
+    #[error("{device} is lost: {said}; reset or replace it, then start again")]
+    Lost {
+        /// Which device.
+        device: DeviceId,
+        /// What the driver said.
+        said: String,
+    },
+    /// What was recorded of a knob can't be put back, because it isn't what this driver records.
+    #[error("{device}: {knob:?} was recorded as {found}, expected {expected}; put it back by hand")]
+    State {
+        /// Which device.
+        device: DeviceId,
+        /// Which knob.
+        knob: DeviceKnob,
+        /// What was recorded.
+        found: String,
+        /// What this driver records.
+        expected: &'static str,
+    },
+    /// How a knob stands could not be recorded, so it was not turned.
+    #[error("{knob:?} was not turned: {source}")]
+    NotRecorded {
+        /// Which knob.
+        knob: DeviceKnob,
+        /// What failed.
+        source: LeaseError,
+    },
+    /// The dead man's switch put the knobs back, because whoever turned them gave no sign of life.
+    #[error(
+        "{device}: {knob:?} stands as it was found, because the control loop stalled; what it was set to is void"
+    )]
+    Stalled {
+        /// Which device.
+        device: DeviceId,
+        /// Which knob.
+        knob: DeviceKnob,
     },
     /// The device took the value but reads back another.
     #[error("{device}: {knob:?} was set to {wanted} but reads back {found}")]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use wattle_core::operating_point::ProfileRow;
-use wattle_core::profile::{Profile, ProfileHead};
+use wattle_core::profile::{Conditions, Profile, ProfileHead};
 
 use crate::clock::text_of;
 use crate::error::{Blame, ImportError};
@@ -116,6 +116,7 @@ impl HeadFacts<'_> {
             power_source: self.power_source.to_owned(),
             created: None,
             notes: Some(one_line(&self.notes)),
+            conditions: Conditions::default(),
         }
     }
 }

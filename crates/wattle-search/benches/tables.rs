@@ -271,6 +271,7 @@ fn decision() -> Result<(), Box<dyn Error>> {
             basis: Basis::Modelled,
             power_basis: Basis::Modelled,
             samples: 1,
+            confidence: None,
         }
     };
     let seen: Vec<Probe> =

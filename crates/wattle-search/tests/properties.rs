@@ -66,6 +66,7 @@ impl Device {
             basis: Basis::Measured,
             power_basis: Basis::Measured,
             samples: 10,
+            confidence: None,
         })
     }
 }

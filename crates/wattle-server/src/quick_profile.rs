@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use wattle_core::knob::SettingError;
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
-use wattle_core::profile::{Profile, ProfileHead};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
+use wattle_core::profile::{Conditions, Profile, ProfileHead};
 use wattle_core::provenance::Basis;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{Joules, Watts};
@@ -113,6 +113,7 @@ impl QuickProfiler<'_> {
             power_source: device.power_provenance.to_string(),
             created: None,
             notes: Some(notes.to_owned()),
+            conditions: Conditions::default(),
         };
         Ok(Profile { head, rows })
     }
@@ -201,6 +202,7 @@ fn row_of(
         basis: Basis::Measured,
         power_basis,
         samples: u32::try_from(batches).unwrap_or(u32::MAX),
+        confidence: Confidence::default(),
     }
 }
 

@@ -18,7 +18,7 @@ use tonic::transport::server::TcpIncoming;
 use wattle_core::policy::Policy;
 use wattle_core::signal::Signal;
 use wattle_device::cpu::CoreBudget;
-use wattle_device::device::Device;
+use wattle_device::held::Held;
 use wattle_runtime::runtime::Runtime;
 
 use crate::admin::{self, Admin};
@@ -60,7 +60,7 @@ pub struct ServeConfig {
     /// The server's one thread budget.
     pub budget: Arc<CoreBudget>,
     /// The device that is metered and turned.
-    pub device: Box<dyn Device>,
+    pub device: Held,
     /// What decides the knobs.
     pub policy: Box<dyn Policy>,
     /// The power cap in watts, if there is one.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_device::cpu::{CoreBudget, CpuDevice, CpuRoots};
+use wattle_device::held::Held;
 use wattle_runtime::rten::RtenRuntime;
 use wattle_server::clock::Clock;
 use wattle_server::data_plane::proto;
@@ -38,7 +39,7 @@ async fn start() -> Server {
         max_request_bytes: 1 << 20,
         runtime: Arc::new(RtenRuntime),
         budget,
-        device: Box::new(device),
+        device: Held::new(Box::new(device)),
         policy: build("fixed", &PolicyOptions::default()).unwrap(),
         power_cap: None,
         carbon_intensity: None,

@@ -1,8 +1,10 @@
 //! The command line of Wattle: an inference server that follows the power there is.
 
 mod commands;
+mod devices;
 mod exit;
 mod logging;
+mod new_file;
 mod output;
 mod profiles;
 mod progress;
@@ -32,17 +34,19 @@ enum Command {
     Simulate(commands::simulate::SimulateArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
+    Devices(commands::devices::DevicesArgs),
+    Profile(commands::profile::ProfileArgs),
     Runtimes(commands::runtimes::RuntimesArgs),
+    Partition(commands::partition::PartitionArgs),
 }
 
 impl Command {
-    /// What is logged unless asked. The demo prints lines of its own, how power is known among them.
+    /// What is logged unless asked. The demo and the list of devices
+    /// print lines of their own, how power is known among them.
     const fn default_log(&self) -> &'static str {
         match self {
-            Self::Demo(_) => "error",
-            Self::Serve(_) | Self::Simulate(_) | Self::Reproduce(_) | Self::Import(_) | Self::Runtimes(_) => {
-                "info"
-            }
+            Self::Demo(_) | Self::Devices(_) => "error",
+            _ => "info",
         }
     }
 }
@@ -58,6 +62,9 @@ fn main() -> std::process::ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
+        Command::Profile(args) => commands::profile::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
+        Command::Partition(args) => commands::partition::run(&args),
     }))
 }

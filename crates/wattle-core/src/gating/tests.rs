@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::device_spec::bundled;
-use crate::operating_point::OperatingPoint;
-use crate::profile::ProfileHead;
+use crate::operating_point::{Confidence, OperatingPoint};
+use crate::profile::{Conditions, ProfileHead};
 use crate::units::Joules;
 
 fn row(units: Option<u32>, clock: Option<f64>, power: f64) -> ProfileRow {
@@ -28,6 +28,7 @@ fn row(units: Option<u32>, clock: Option<f64>, power: f64) -> ProfileRow {
         basis: Basis::Measured,
         power_basis: Basis::Measured,
         samples: 10,
+        confidence: Confidence::default(),
     }
 }
 
@@ -42,6 +43,7 @@ fn profile(rows: Vec<ProfileRow>) -> Profile {
         power_source: "test".into(),
         created: None,
         notes: None,
+        conditions: Conditions::default(),
     };
     Profile { head, rows }
 }

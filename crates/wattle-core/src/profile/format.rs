@@ -21,14 +21,14 @@ use std::fmt::Write as _;
 
 use super::Profile;
 use crate::nearest::nearest;
-use crate::operating_point::{OperatingPoint, ProfileRow};
+use crate::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use cell::{Cell, number_text, text_of};
 
 /// The version of the format that this code reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Every column, in the order in which they are written.
-pub const COLUMNS: [&str; 21] = [
+pub const COLUMNS: [&str; 25] = [
     "batch_size",
     "instances",
     "cores_per_instance",
@@ -50,6 +50,10 @@ pub const COLUMNS: [&str; 21] = [
     "basis",
     "power_basis",
     "samples",
+    "windows",
+    "throughput_rps_ci95",
+    "power_watts_ci95",
+    "power_samples",
 ];
 
 /// Columns that every row needs.
@@ -261,6 +265,12 @@ fn parse_row(
         basis: cell("basis").required(Cell::basis)?,
         power_basis: cell("power_basis").required(Cell::basis)?,
         samples: cell("samples").required(Cell::whole)?,
+        confidence: Confidence {
+            windows: cell("windows").whole()?,
+            throughput_rps_ci95: cell("throughput_rps_ci95").amount()?,
+            power_watts_ci95: cell("power_watts_ci95").watts()?,
+            power_samples: cell("power_samples").whole()?,
+        },
     })
 }
 
@@ -289,6 +299,10 @@ fn cell_of(row: &ProfileRow, column: &str) -> String {
         "basis" => row.basis.to_string(),
         "power_basis" => row.power_basis.to_string(),
         "samples" => row.samples.to_string(),
+        "windows" => text_of(row.confidence.windows),
+        "throughput_rps_ci95" => number_text(row.confidence.throughput_rps_ci95),
+        "power_watts_ci95" => number_text(row.confidence.power_watts_ci95.map(|power| power.get())),
+        "power_samples" => text_of(row.confidence.power_samples),
         other => unreachable!("{other} is not in COLUMNS"),
     }
 }
@@ -302,7 +316,7 @@ fn quoted(cell: &str) -> String {
 }
 
 /// The point as something that can be compared exactly; no duty cycle is the same as one of 1.
-fn point_key(point: &OperatingPoint) -> impl Ord + use<> {
+pub(super) fn point_key(point: &OperatingPoint) -> impl Ord + Clone + use<> {
     (
         (point.batch_size, point.instances, point.cores_per_instance),
         point.duty_cycle.unwrap_or(1.0).to_bits(),

@@ -4,7 +4,7 @@
 //! every figure is a power law. Outside the profiled batch sizes nothing is drawn at all.
 
 use super::Profile;
-use crate::operating_point::{OperatingPoint, ProfileRow};
+use crate::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use crate::provenance::Basis;
 use crate::units::{Joules, Watts};
 
@@ -86,6 +86,7 @@ pub(super) fn draw(point: &OperatingPoint, parts: &[(&ProfileRow, f64)]) -> Opti
         basis: Basis::Modelled.max(worst(|row| row.basis)?),
         power_basis: Basis::Modelled.max(worst(|row| row.power_basis)?),
         samples: parts.iter().map(|(row, _)| row.samples).min()?,
+        confidence: Confidence::default(),
     })
 }
 

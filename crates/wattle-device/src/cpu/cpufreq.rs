@@ -11,12 +11,12 @@ use wattle_core::knob::{DeviceKnob, KnobRange};
 use wattle_core::units::Megahertz;
 
 use super::system_file;
-use crate::device::DeviceError;
+use crate::device::{DeviceError, KnobState};
 
 /// How far, as a share, a clock may read back from what was set where the driver lists no steps.
 const READ_BACK_TOLERANCE: f64 = 0.01;
 
-/// The clocks of all cores. Doesn't restore itself when dropped: the device does.
+/// The clocks of all cores.
 #[derive(Debug)]
 pub(super) struct CpuFreq {
     device: DeviceId,
@@ -31,8 +31,6 @@ struct ClockGroup {
     max_khz: u64,
     /// The only frequencies there are, ascending; empty where the driver lists none.
     steps_khz: Vec<u64>,
-    /// The limit before we first changed it; `None` while it stands as found.
-    found_khz: Option<u64>,
 }
 
 /// Why this machine's clocks can't be turned.
@@ -94,26 +92,36 @@ impl CpuFreq {
     }
 
     /// Sets the highest clock of every group, each within its own range, and reads it back. Stops at
-    /// the first that fails: those before it keep the new clock until the next call or
-    /// [`restore`](Self::restore).
-    pub(super) fn set_max(&mut self, clock: Megahertz) -> Result<(), DeviceError> {
+    /// the first that fails: those before it keep the new clock until they are put back.
+    pub(super) fn set_max(&self, clock: Megahertz) -> Result<(), DeviceError> {
         let asked_khz = (clock.get() * 1e3).round() as u64;
-        for group in &mut self.groups {
+        for group in &self.groups {
             group.set(group.reachable(asked_khz), &self.device)?;
         }
         Ok(())
     }
 
-    /// Puts every clock back as it was found. Tries all of them; tells the first failure. What failed
-    /// is tried again at the next call.
-    pub(super) fn restore(&mut self) -> Result<(), DeviceError> {
+    /// The limit of every group, by the group's name.
+    pub(super) fn state(&self) -> Result<KnobState, DeviceError> {
+        let limits = self.groups.iter().map(|group| Ok((group.name(), group.read()?.to_string())));
+        limits.collect::<Result<_, _>>().map(KnobState)
+    }
+
+    /// Sets the limit of every group that `state` names. Tries all of them; tells the first failure.
+    pub(super) fn put_back(&self, state: &KnobState) -> Result<(), DeviceError> {
         let mut result = Ok(());
-        for group in &mut self.groups {
-            let Some(found_khz) = group.found_khz else { continue };
-            match group.set(found_khz, &self.device) {
-                Ok(()) => group.found_khz = None,
-                Err(error) => result = result.and(Err(error)),
-            }
+        for (name, khz) in &state.0 {
+            let group = self.groups.iter().find(|group| group.name() == *name);
+            let put_back = match (group, khz.parse()) {
+                (Some(group), Ok(khz)) => group.set(khz, &self.device),
+                _ => Err(DeviceError::State {
+                    device: self.device.clone(),
+                    knob: DeviceKnob::CoreClock,
+                    found: format!("{name} = {khz:?}"),
+                    expected: "a group of this machine, such as policy0, and a clock in kilohertz",
+                }),
+            };
+            result = result.and(put_back);
         }
         result
     }
@@ -127,7 +135,6 @@ impl ClockGroup {
             min_khz: number("cpuinfo_min_freq")?,
             max_khz: number("cpuinfo_max_freq")?,
             steps_khz: steps(&folder.join("scaling_available_frequencies"))?,
-            found_khz: None,
             limit,
         };
         group.read()?;
@@ -140,6 +147,12 @@ impl ClockGroup {
         Ok(group)
     }
 
+    /// The name of the group's folder, such as `policy0`.
+    fn name(&self) -> String {
+        let folder = self.limit.parent().and_then(Path::file_name);
+        folder.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
     fn read(&self) -> Result<u64, DeviceError> {
         system_file::read_number(&self.limit, "a clock in kilohertz")
     }
@@ -150,11 +163,8 @@ impl ClockGroup {
         self.steps_khz.iter().copied().rfind(|step| *step <= within).unwrap_or(within)
     }
 
-    /// Records the limit if this is the first change, sets it, and reads it back.
-    fn set(&mut self, wanted_khz: u64, device: &DeviceId) -> Result<(), DeviceError> {
-        if self.found_khz.is_none() {
-            self.found_khz = Some(self.read()?);
-        }
+    /// Sets the limit and reads it back.
+    fn set(&self, wanted_khz: u64, device: &DeviceId) -> Result<(), DeviceError> {
         system_file::write(&self.limit, &wanted_khz.to_string())?;
         let found_khz = self.read()?;
         if self.is_rounded(wanted_khz, found_khz) {
@@ -232,11 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn sets_every_group_within_its_own_range_and_restores_what_it_found() {
+    fn sets_every_group_within_its_own_range_and_puts_back_what_it_found() {
         let tree = FakeTree::new();
         group(&tree, 0, [800_000, 5_000_000, 5_000_000], None);
         group(&tree, 8, [700_000, 3_000_000, 4_000_000], None);
-        let mut clocks = open(&tree).unwrap();
+        let clocks = open(&tree).unwrap();
+        let found = clocks.state().unwrap();
         let range = clocks.range();
         assert_eq!((range.min, range.max, range.steps), (700.0, 5000.0, vec![]));
         let stand = || (tree.read(&limit(0)), tree.read(&limit(8)));
@@ -244,18 +255,15 @@ mod tests {
         assert_eq!(stand(), ("4500500".into(), "4000000".into()));
         clocks.set_max(Megahertz::new(700.0)).unwrap();
         assert_eq!(stand(), ("800000".into(), "700000".into()));
-        clocks.restore().unwrap();
+        clocks.put_back(&found).unwrap();
         assert_eq!(stand(), ("5000000".into(), "3000000".into()));
-        tree.write(&limit(0), "1000000");
-        clocks.restore().unwrap();
-        assert_eq!(tree.read(&limit(0)), "1000000", "what stands as found is left alone");
     }
 
     #[test]
     fn rounds_down_to_a_listed_step() {
         let tree = FakeTree::new();
         group(&tree, 0, [800_000, 2_400_000, 2_400_000], Some("2400000 1600000 800000 \n"));
-        let mut clocks = open(&tree).unwrap();
+        let clocks = open(&tree).unwrap();
         assert_eq!(clocks.range().steps, [800.0, 1600.0, 2400.0]);
         clocks.set_max(Megahertz::new(2399.0)).unwrap();
         assert_eq!(tree.read(&limit(0)), "1600000");
@@ -268,7 +276,6 @@ mod tests {
             min_khz: 800_000,
             max_khz: 2_400_000,
             steps_khz: steps_khz.to_vec(),
-            found_khz: None,
         };
         let steps = group(&[800_000, 1_600_000, 2_400_000]);
         assert!(steps.is_rounded(2_000_000, 1_600_000));
@@ -289,22 +296,29 @@ mod tests {
         let mut clocks = open(&tree).unwrap();
         // Empty however much is written: not a number, so the read back fails.
         clocks.groups[0].limit = PathBuf::from("/dev/null");
-        clocks.groups[0].found_khz = Some(2_400_000);
         assert!(matches!(clocks.set_max(Megahertz::new(900.0)), Err(DeviceError::Content { .. })));
-        assert!(matches!(clocks.restore(), Err(DeviceError::Content { .. })));
-        assert_eq!(clocks.groups[0].found_khz, Some(2_400_000), "kept, to be tried again");
     }
 
     #[test]
-    fn a_failing_group_does_not_keep_the_others_from_being_restored() {
+    fn a_failing_group_does_not_keep_the_others_from_being_put_back() {
         let tree = FakeTree::new();
         group(&tree, 0, [800_000, 2_400_000, 2_400_000], None);
         group(&tree, 1, [800_000, 2_400_000, 2_400_000], None);
-        let mut clocks = open(&tree).unwrap();
+        let clocks = open(&tree).unwrap();
+        let found = clocks.state().unwrap();
         clocks.set_max(Megahertz::new(1000.0)).unwrap();
         tree.dir_in_place_of(&limit(0));
-        assert!(matches!(clocks.restore(), Err(DeviceError::File { action: "write", .. })));
+        assert!(matches!(clocks.put_back(&found), Err(DeviceError::File { action: "write", .. })));
         assert_eq!(tree.read(&limit(1)), "2400000");
+    }
+
+    #[test]
+    fn a_state_that_is_not_its_own_is_refused_by_what_stands_in_it() {
+        let tree = FakeTree::new();
+        group(&tree, 0, [800_000, 2_400_000, 2_400_000], None);
+        let state = KnobState([("policy7".to_owned(), "800000".to_owned())].into());
+        let error = open(&tree).unwrap().put_back(&state).unwrap_err().to_string();
+        assert!(error.contains("recorded as policy7 = \"800000\", expected a group"), "{error}");
     }
 
     #[test]

@@ -8,50 +8,50 @@ use tempfile::TempDir;
 use super::CpuRoots;
 
 /// A folder with `sys` and `proc` in it, gone when dropped.
-pub(super) struct FakeTree(TempDir);
+pub(crate) struct FakeTree(TempDir);
 
 impl FakeTree {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let tree = Self(tempfile::tempdir().unwrap());
         tree.dir("sys");
         tree.dir("proc");
         tree
     }
 
-    pub(super) fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.0.path().join(path)
     }
 
-    pub(super) fn sys(&self) -> PathBuf {
+    pub(crate) fn sys(&self) -> PathBuf {
         self.path("sys")
     }
 
-    pub(super) fn roots(&self) -> CpuRoots {
+    pub(crate) fn roots(&self) -> CpuRoots {
         CpuRoots { sys: self.sys(), proc: self.path("proc") }
     }
 
-    pub(super) fn dir(&self, path: &str) {
+    pub(crate) fn dir(&self, path: &str) {
         fs::create_dir_all(self.path(path)).unwrap();
     }
 
-    pub(super) fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    pub(super) fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
     /// Makes `path` a file that nobody can read or write, root included.
-    pub(super) fn dir_in_place_of(&self, path: &str) {
+    pub(crate) fn dir_in_place_of(&self, path: &str) {
         fs::remove_file(self.path(path)).unwrap();
         self.dir(path);
     }
 
     /// Two logical cores, with `busy` and `idle` ticks so far, `own` of the busy ones this process's.
-    pub(super) fn ticks(&self, busy: u64, idle: u64, own: u64) {
+    pub(crate) fn ticks(&self, busy: u64, idle: u64, own: u64) {
         let stat = format!("cpu  {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu0 0 0 0 0\ncpu1 0 0 0 0\nintr 1\n");
         self.write("proc/stat", &stat);
         self.write("proc/self/stat", &format!("7 (a b) c) R 1 7 7 0 -1 0 0 0 0 0 {own} 0 5 5 20 0"));

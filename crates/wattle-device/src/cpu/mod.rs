@@ -11,7 +11,7 @@ mod system_file;
 mod utilization;
 
 #[cfg(test)]
-mod fake_tree;
+pub(crate) mod fake_tree;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +22,13 @@ use wattle_core::id::DeviceId;
 use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange};
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::time::Timestamp;
-use wattle_core::units::Megahertz;
+use wattle_core::units::Joules;
 
 use self::cpufreq::CpuFreq;
 use self::power_estimate::EstimatedEnergy;
 use self::rapl::Rapl;
 use self::utilization::UtilizationMeter;
-use crate::device::{Device, DeviceError, DeviceInfo, Reading};
+use crate::device::{Access, Device, DeviceError, DeviceInfo, Inspection, KnobState, Reading, SensorView};
 
 pub use self::core_budget::{CoreBudget, CoreGrant};
 pub use self::cpufreq::CpuFreqUnavailable;
@@ -50,7 +50,7 @@ impl Default for CpuRoots {
     }
 }
 
-/// The CPU of this machine. Puts its knobs back when dropped.
+/// The CPU of this machine.
 #[derive(Debug)]
 pub struct CpuDevice {
     info: DeviceInfo,
@@ -174,29 +174,56 @@ impl Device for CpuDevice {
     }
 
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
-        let value = self.info.accept(setting)?;
-        match (setting, &mut self.clock) {
-            (DeviceSetting::CoreClock(_), Ok(clock)) => clock.set_max(Megahertz::new(value)),
+        match (setting, &self.clock) {
+            (DeviceSetting::CoreClock(limit), Ok(clock)) => clock.set_max(limit),
             (DeviceSetting::ComputeUnits(cores), _) => {
                 self.budget.set_limit(cores);
                 Ok(())
             }
-            // `accept` let nothing else through: what is not in `info` has no driver here.
-            (DeviceSetting::CoreClock(_) | DeviceSetting::PowerLimit(_), _) => Ok(()),
+            (DeviceSetting::CoreClock(_) | DeviceSetting::PowerLimit(_), _) => {
+                Err(self.info.no_such_knob(setting.knob()))
+            }
         }
     }
 
-    fn restore(&mut self) -> Result<(), DeviceError> {
-        self.budget.set_limit(self.budget.total());
-        self.clock.as_mut().map_or(Ok(()), CpuFreq::restore)
-    }
-}
-
-impl Drop for CpuDevice {
-    fn drop(&mut self) {
-        if let Err(error) = self.restore() {
-            tracing::error!(device = %self.info.id, %error, "failed to put a knob back as it was found");
+    fn knob_state(&mut self, knob: DeviceKnob) -> Result<KnobState, DeviceError> {
+        match (knob, &self.clock) {
+            (DeviceKnob::CoreClock, Ok(clock)) => clock.state(),
+            // The budget is this process's own: it ends with it, and there is nothing to record.
+            _ => Ok(KnobState::default()),
         }
+    }
+
+    fn put_back(&mut self, knob: DeviceKnob, state: &KnobState) -> Result<(), DeviceError> {
+        match (knob, &self.clock) {
+            (DeviceKnob::ComputeUnits, _) => {
+                self.budget.set_limit(self.budget.total());
+                Ok(())
+            }
+            (DeviceKnob::CoreClock, Ok(clock)) => clock.put_back(state),
+            (DeviceKnob::CoreClock | DeviceKnob::PowerLimit, _) => Err(self.info.no_such_knob(knob)),
+        }
+    }
+
+    fn inspect(&mut self, now: Timestamp) -> Inspection {
+        let reading = self.read(now);
+        let mut inspection = Inspection::default();
+        let mut sensor = |name, unit, reading| {
+            let source = self.info.power_provenance.source.clone();
+            inspection.sensors.push(SensorView { name, unit, source, reading });
+        };
+        match reading {
+            Ok(reading) => {
+                let because = || "the first reading starts it".to_owned();
+                let access = |value: Option<f64>| {
+                    value.map_or_else(|| Access::Absent { because: because() }, Access::Here)
+                };
+                sensor("energy", "J", access(reading.energy.map(Joules::get)));
+                sensor("utilization", "share", access(reading.utilization));
+            }
+            Err(error) => sensor("energy", "J", Access::Failed { because: error.to_string() }),
+        }
+        inspection
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use wattle_core::units::{Joules, Watts};
+use wattle_core::units::{Joules, Megahertz, Watts};
 
 use super::fake_tree::FakeTree;
 use super::*;
 use crate::conformance;
+use crate::held::Held;
 
 const LIMIT: &str = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq";
 
@@ -105,7 +106,8 @@ fn a_clock_that_can_not_be_turned_is_no_knob() {
 #[test]
 fn cores_in_use_are_the_limit_of_the_thread_budget() {
     let tree = virtual_machine();
-    let (mut cpu, budget) = open(&tree);
+    let (cpu, budget) = open(&tree);
+    let mut cpu = Held::new(Box::new(cpu));
     cpu.apply(DeviceSetting::ComputeUnits(3)).unwrap();
     assert_eq!(budget.limit(), 3);
     for refused in [0, 5] {
@@ -121,7 +123,8 @@ fn cores_in_use_are_the_limit_of_the_thread_budget() {
 #[test]
 fn dropping_puts_the_knobs_back() {
     let tree = bare_metal();
-    let (mut cpu, budget) = open(&tree);
+    let (cpu, budget) = open(&tree);
+    let mut cpu = Held::new(Box::new(cpu));
     cpu.apply(DeviceSetting::CoreClock(Megahertz::new(1200.0))).unwrap();
     cpu.apply(DeviceSetting::ComputeUnits(1)).unwrap();
     assert_eq!((tree.read(LIMIT), budget.limit()), ("1200000".into(), 1));
@@ -139,7 +142,8 @@ fn a_machine_without_tick_counts_is_refused() {
 #[test]
 fn conforms() {
     for tree in [bare_metal(), virtual_machine()] {
-        let (mut cpu, budget) = open(&tree);
+        let (cpu, budget) = open(&tree);
+        let mut cpu = Held::new(Box::new(cpu));
         let mut now_ms = 0;
         let now = || {
             now_ms += 30;

@@ -11,24 +11,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wattle_core::id::{DeviceId, ModelName};
-use wattle_core::knob::DeviceSetting;
+use wattle_core::knob::{DeviceKnob, DeviceSetting, KnobRange};
 use wattle_core::played_device::{Knobs, PlayedDevice};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::time::Timestamp;
 use wattle_core::units::Megahertz;
 
-use crate::device::{Device, DeviceError, DeviceInfo, Reading};
+use crate::device::{
+    Access, Device, DeviceError, DeviceInfo, Inspection, KnobState, KnobView, Reading, SensorView,
+};
 
 pub use self::load::{SimulatedError, SimulatedLoad};
 pub use wattle_core::played_device::{RunToken, UnplayableProfile};
 
-/// A device that plays profiles. Puts its knobs back when dropped.
+/// A device that plays profiles.
 #[derive(Debug)]
 pub struct SimulatedDevice {
     info: DeviceInfo,
     load: Arc<SimulatedLoad>,
-    as_found: Knobs,
 }
 
 impl SimulatedDevice {
@@ -43,9 +44,8 @@ impl SimulatedDevice {
     ) -> Result<(Self, Arc<SimulatedLoad>), UnplayableProfile> {
         let device = PlayedDevice::new(profiles)?;
         let info = info(id, profiles, &device);
-        let as_found = device.knobs();
         let load = Arc::new(SimulatedLoad::new(device));
-        Ok((Self { info, load: Arc::clone(&load), as_found }, load))
+        Ok((Self { info, load: Arc::clone(&load) }, load))
     }
 }
 
@@ -67,25 +67,75 @@ impl Device for SimulatedDevice {
     }
 
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
-        let value = self.info.accept(setting)?;
         let knobs = self.load.knobs();
         self.load.turn(match setting {
-            DeviceSetting::CoreClock(_) => Knobs { clock: Some(Megahertz::new(value)), ..knobs },
-            DeviceSetting::ComputeUnits(_) => Knobs { units: Some(value as u32), ..knobs },
+            DeviceSetting::CoreClock(clock) => Knobs { clock: Some(clock), ..knobs },
+            DeviceSetting::ComputeUnits(units) => Knobs { units: Some(units), ..knobs },
             DeviceSetting::PowerLimit(_) => knobs, // never among the knobs, so never accepted
         });
         Ok(())
     }
 
-    fn restore(&mut self) -> Result<(), DeviceError> {
-        self.load.turn(self.as_found);
+    fn knob_state(&mut self, knob: DeviceKnob) -> Result<KnobState, DeviceError> {
+        let value = self.stands(knob).map(|value| (knob.name().to_owned(), value.to_string()));
+        Ok(KnobState(value.into_iter().collect()))
+    }
+
+    fn put_back(&mut self, knob: DeviceKnob, state: &KnobState) -> Result<(), DeviceError> {
+        let recorded = state.0.get(knob.name());
+        let Some(value) = recorded.and_then(|value| value.parse::<f64>().ok()) else {
+            return Err(DeviceError::State {
+                device: self.info.id.clone(),
+                knob,
+                found: format!("{:?}", state.0),
+                expected: "the name of the knob and a number",
+            });
+        };
+        let knobs = self.load.knobs();
+        self.load.turn(match knob {
+            DeviceKnob::CoreClock => Knobs { clock: Some(Megahertz::new(value)), ..knobs },
+            DeviceKnob::ComputeUnits => Knobs { units: Some(value as u32), ..knobs },
+            DeviceKnob::PowerLimit => knobs,
+        });
         Ok(())
+    }
+
+    fn inspect(&mut self, now: Timestamp) -> Inspection {
+        let sample = self.load.sample(now);
+        let sensor = |name, unit, reading| SensorView {
+            name,
+            unit,
+            source: self.info.power_provenance.to_string(),
+            reading: Access::Here(reading),
+        };
+        let knob = |range: &KnobRange| KnobView {
+            knob: range.knob,
+            unit: range.knob.unit(),
+            source: "played".into(),
+            range: Some(range.clone()),
+            stands: Access::Here(self.stands(range.knob)),
+            turnable: Access::Here(()),
+        };
+        Inspection {
+            sensors: vec![
+                sensor("power_instant", "W", sample.power.get()),
+                sensor("energy", "J", sample.energy.get()),
+            ],
+            knobs: self.info.knobs.iter().map(knob).collect(),
+            facts: Vec::new(),
+        }
     }
 }
 
-impl Drop for SimulatedDevice {
-    fn drop(&mut self) {
-        self.load.turn(self.as_found);
+impl SimulatedDevice {
+    /// Where `knob` stands; `None` where it has never been set.
+    fn stands(&self, knob: DeviceKnob) -> Option<f64> {
+        let knobs = self.load.knobs();
+        match knob {
+            DeviceKnob::CoreClock => knobs.clock.map(Megahertz::get),
+            DeviceKnob::ComputeUnits => knobs.units.map(f64::from),
+            DeviceKnob::PowerLimit => None,
+        }
     }
 }
 

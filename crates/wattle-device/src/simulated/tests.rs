@@ -8,6 +8,7 @@ use wattle_core::units::{Joules, Watts};
 
 use super::*;
 use crate::conformance;
+use crate::held::Held;
 
 const HEAD: &str = "# wattle_profile = 1\n# model = \"m\"\n# device = \"P40\"\n# runtime = \"TF 1.15\"\n\
                     # power_source = \"NVML\"\n# idle_power_watts = 50\n";
@@ -27,9 +28,9 @@ fn profile(text: &str) -> Profile {
     Profile::parse(&format!("{HEAD}{text}"), "test.csv").unwrap()
 }
 
-fn open(texts: &[(&str, &str)]) -> Result<(SimulatedDevice, Arc<SimulatedLoad>), UnplayableProfile> {
+fn open(texts: &[(&str, &str)]) -> Result<(Held, Arc<SimulatedLoad>), UnplayableProfile> {
     let profiles = texts.iter().map(|(model, text)| (ModelName::from(*model), profile(text))).collect();
-    SimulatedDevice::new("sim".into(), &profiles)
+    SimulatedDevice::new("sim".into(), &profiles).map(|(device, load)| (Held::new(Box::new(device)), load))
 }
 
 fn at_ms(milliseconds: u64) -> Timestamp {
@@ -42,7 +43,7 @@ fn begin(load: &SimulatedLoad, model: &str, rows: u32, now_ms: u64) -> (RunToken
 }
 
 #[track_caller]
-fn check_reading(device: &mut SimulatedDevice, now_ms: u64, power_watts: f64, energy_joules: f64) {
+fn check_reading(device: &mut Held, now_ms: u64, power_watts: f64, energy_joules: f64) {
     let reading = device.read(at_ms(now_ms)).unwrap();
     let found = [reading.power.unwrap().get(), reading.energy.unwrap().get()];
     let is_near = |i: usize, expected: f64| (found[i] - expected).abs() < 1e-6;

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::Basis;
 use wattle_core::units::{Megahertz, Watts};
@@ -173,6 +173,7 @@ fn read_row<'t>(
         basis: Basis::Measured,
         power_basis: Basis::Measured,
         samples: 1,
+        confidence: Confidence::default(),
     };
     model.rows.add(row_made, file, Some(row.line), oddities);
 }

@@ -10,7 +10,7 @@ mod metrics_csv;
 
 use std::collections::BTreeMap;
 
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::Basis;
 use wattle_core::units::Watts;
@@ -304,5 +304,6 @@ fn row(point: &(u32, u32, Option<String>), one: &ModelAnalyzerMeasurement) -> Pr
         basis: Basis::Measured,
         power_basis: if alone && one.gpu_power_watts.is_some() { Basis::Measured } else { Basis::Assumed },
         samples: 1,
+        confidence: Confidence::default(),
     }
 }

@@ -3,7 +3,7 @@
 //! Throughput is of one process: its own scheduler multiplies it by the processes of a slice, and so do
 //! we. In every row throughput times latency is one batch, not one a process. Latency is in seconds.
 
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::Basis;
 
@@ -87,6 +87,7 @@ fn profile(
             basis: Basis::Measured,
             power_basis: Basis::Assumed,
             samples: 1,
+            confidence: Confidence::default(),
         };
         rows.add(made, file, Some(row.line), oddities);
     }

@@ -6,8 +6,8 @@ use wattle_core::analytic::networks::{self, Network};
 use wattle_core::analytic::{self, Grid};
 use wattle_core::device_spec::{self, DeviceSpec};
 use wattle_core::gating::{self, Gating};
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
-use wattle_core::profile::{Profile, ProfileHead};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
+use wattle_core::profile::{Conditions, Profile, ProfileHead};
 use wattle_core::provenance::Basis;
 use wattle_core::units::{Megahertz, Watts};
 
@@ -81,6 +81,7 @@ impl Board {
             power_source: "active-idle power of the device's file".into(),
             created: None,
             notes: None,
+            conditions: Conditions::default(),
         };
         let ungated = Profile { head, rows };
         let (by_engine, by_unit) =
@@ -160,5 +161,6 @@ fn running_nothing(clock: Megahertz, units: u32, power: Watts) -> ProfileRow {
         basis: Basis::Assumed,
         power_basis: Basis::Assumed,
         samples: 0,
+        confidence: Confidence::default(),
     }
 }

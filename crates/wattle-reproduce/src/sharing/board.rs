@@ -87,7 +87,7 @@ enum Figures {
     /// The analytic model.
     Modelled { spec: Box<DeviceSpec>, network: Box<Network> },
     /// Rows measured on slices called `1g` to `7g`, and between them.
-    Measured { head: ProfileHead, between: Box<Predictor> },
+    Measured { head: Box<ProfileHead>, between: Box<Predictor> },
 }
 
 /// A model of a set.
@@ -125,7 +125,7 @@ impl Member {
     /// The model of `profile`, measured on slices, in batches of `batch_size`.
     pub(super) fn measured(name: &str, parameters: f64, profile: &Profile, batch_size: u32) -> Self {
         let between = Box::new(profile.predictor());
-        let figures = Figures::Measured { head: profile.head.clone(), between };
+        let figures = Figures::Measured { head: Box::new(profile.head.clone()), between };
         Self { name: name.to_owned(), parameters, batch_size, figures }
     }
 
@@ -159,7 +159,7 @@ impl Member {
                     ..OperatingPoint::of_batch_and_instances(self.batch_size, 1)
                 };
                 let row = between.predict(&point).ok_or_else(none)?.row;
-                (Profile { head: head.clone(), rows: vec![row] }, Basis::Measured)
+                (Profile { head: head.as_ref().clone(), rows: vec![row] }, Basis::Measured)
             }
         };
         profile.head.idle_power_watts = Some(idle);

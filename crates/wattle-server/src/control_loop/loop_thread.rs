@@ -12,10 +12,11 @@ use wattle_core::ledger::Totals;
 use wattle_core::observation::{
     DeviceObservation, FamilyObservation, ModelObservation, Observation, PowerSample,
 };
-use wattle_core::policy::Decision;
+use wattle_core::policy::{Decision, Reason};
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
+use super::back_off::{BackOff, Turn};
 use super::status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
@@ -24,7 +25,7 @@ use crate::model_repository::Table;
 use crate::model_repository::family::Family;
 
 /// Length of a tick while nobody asks for anything.
-const IDLE_TICK: Duration = Duration::from_secs(1);
+pub(super) const IDLE_TICK: Duration = Duration::from_secs(1);
 /// How far ahead the policy is shown the caps of a configured trace.
 const CAP_HORIZON: Duration = Duration::from_secs(60);
 /// Ticks without work before the loop slows down.
@@ -64,6 +65,7 @@ struct Driver<'a> {
     apply_errors: u64,
     /// A setting of the last decision that turned the device's knobs could not be made.
     settings_failed: bool,
+    back_off: BackOff,
     idle_ticks: u32,
     /// Samples since the policy was last asked.
     samples: Vec<PowerSample>,
@@ -95,6 +97,7 @@ impl<'a> Driver<'a> {
             read_errors: 0,
             apply_errors: 0,
             settings_failed: false,
+            back_off: BackOff::default(),
             idle_ticks: 0,
             samples: Vec::new(),
             asking: Asking::new(now),
@@ -108,6 +111,12 @@ impl<'a> Driver<'a> {
 
     /// One tick; tells whether nothing has been asked for in a while.
     fn tick(&mut self) -> bool {
+        self.config.device.beat();
+        if self.config.device.take_stall() {
+            tracing::warn!(device = %self.config.device.info().id, "the control loop goes on; its knobs were put back meanwhile and are asked for anew");
+            self.settings_failed = true;
+            self.asking.ask_at_once();
+        }
         if let Some(policy) = lock(&self.shared.next_policy).take() {
             tracing::info!(policy = policy.name(), "policy changed");
             self.config.policy = policy;
@@ -211,15 +220,23 @@ impl<'a> Driver<'a> {
             let none = StatsSnapshot::default();
             let stats = stats.get(name).unwrap_or(&none);
             let before = self.stats_when_asked.get(name).unwrap_or(&none);
+            let setting = entry.latest().executor.setting();
+            // Core time as time of instances with so many cores each.
+            let time = |after: u64, before: u64| {
+                let nanos = after.saturating_sub(before) / u64::from(setting.cores_per_instance.max(1));
+                Duration::from_nanos(nanos)
+            };
             ModelObservation {
                 name: name.clone(),
-                setting: entry.latest().executor.setting(),
+                setting,
                 limits: entry.latest().executor.limits(),
                 queued_rows: stats.queued_rows,
                 arrived_rows: stats.arrived_rows.saturating_sub(before.arrived_rows),
                 completed_rows: stats.completed_rows.saturating_sub(before.completed_rows),
                 executed_batches: stats.executions.saturating_sub(before.executions),
+                batches_took: time(stats.ended_core_nanos, before.ended_core_nanos),
                 running_batches: stats.running_batches,
+                busy: time(stats.busy_core_nanos, before.busy_core_nanos),
                 interval: now - self.asking.asked_at(),
                 setting_since: entry.latest().executor.setting_since(),
             }
@@ -238,12 +255,32 @@ impl<'a> Driver<'a> {
         let before = self.around.clock.now();
         let decision = self.config.policy.decide(&seen);
         let decide_us = (self.around.clock.now() - before).as_secs_f64() * 1e6;
-        let errors = self.apply(&decision, table);
+        let errors = self.apply(now, &decision, table);
+        // Only a pointer, but for the moment in which it is another.
+        let refined = self.config.policy.refinement().map(|known| Arc::clone(known.profiles()));
+        self.shared.refined.store(refined);
+        self.tell_drift(&decision);
 
         self.decide_us = Some(decide_us);
         self.asking.asked(now, power_cap, decision.ask_again_in);
         self.stats_when_asked = stats.clone();
         self.record(&seen, decision, decide_us, errors);
+    }
+
+    /// Warns that a profile is off, and tells when it no longer is.
+    fn tell_drift(&self, decision: &Decision) {
+        for (model, reason) in &decision.reasons {
+            let of = model.as_ref().map_or(self.config.device.info().id.as_str(), |model| model.as_str());
+            match reason {
+                Reason::ProfileDrift { figure, ratio, .. } => {
+                    tracing::warn!(of, figure = figure.name(), ratio, "{reason}");
+                }
+                Reason::ProfileDriftOver { figure, ratio, .. } => {
+                    tracing::info!(of, figure = figure.name(), ratio, "{reason}");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The families of which a variant serves, with what was asked of them since the last ask.
@@ -271,18 +308,25 @@ impl<'a> Driver<'a> {
         ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))).collect()
     }
 
-    fn apply(&mut self, decision: &Decision, table: &Table) -> Vec<String> {
+    /// Turns what was decided; gives what could not be done and was not told before.
+    fn apply(&mut self, now: Timestamp, decision: &Decision, table: &Table) -> Vec<String> {
         let mut errors = Vec::new();
+        let mut untold = 0;
         for (device, settings) in &decision.devices {
             if *device != self.config.device.info().id {
                 errors.push(format!("the policy turned a knob of {device}, which is not here"));
                 continue;
             }
-            let before = errors.len();
+            self.settings_failed = false;
             for setting in settings {
-                errors.extend(self.config.device.apply(*setting).err().map(|error| error.to_string()));
+                match self.back_off.turn(&mut self.config.device, *setting, now) {
+                    Turn::Made => continue,
+                    Turn::LeftAlone => {}
+                    Turn::FailedAgain => untold += 1,
+                    Turn::Failed(error) => errors.push(error),
+                }
+                self.settings_failed = true;
             }
-            self.settings_failed = errors.len() > before;
         }
         for (model, change) in &decision.serving {
             // A model may have been unloaded since it was observed: then there is nothing to turn.
@@ -294,7 +338,7 @@ impl<'a> Driver<'a> {
         for (family, model) in &decision.variants {
             errors.extend(self.around.repository.choose_variant(family, model).err());
         }
-        self.apply_errors += errors.len() as u64;
+        self.apply_errors += errors.len() as u64 + untold;
         errors
     }
 
@@ -397,6 +441,7 @@ impl<'a> Driver<'a> {
             utilization: self.last_utilization,
             models: models.collect(),
             families: families.collect(),
+            profile_drift: self.config.policy.refinement().map_or_else(Vec::new, |known| known.drifts(now)),
             device_read_errors: self.read_errors,
             apply_errors: self.apply_errors,
             decide_us: self.decide_us,

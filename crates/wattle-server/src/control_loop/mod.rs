@@ -6,6 +6,7 @@
 //! One thread owns the device, so nothing here needs a lock but what others look at. While nobody asks
 //! for anything it ticks once a second; the first request or a new cap wakes it.
 
+mod back_off;
 mod cap;
 mod loop_thread;
 mod status;
@@ -18,12 +19,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use wattle_core::cap_account::CapAccount;
+use wattle_core::id::ModelName;
 use wattle_core::policy::Policy;
+use wattle_core::profile::Profile;
 use wattle_core::signal::Signal;
 use wattle_core::units::Watts;
-use wattle_device::device::{Device, DeviceInfo};
+use wattle_device::deadman::Stalls;
+use wattle_device::device::DeviceInfo;
+use wattle_device::held::Held;
 
 use crate::clock::Clock;
 use crate::ledger_store::LedgerStore;
@@ -39,10 +44,16 @@ const KEPT_DECISIONS: usize = 256;
 /// Power samples kept for the dashboard: five minutes of fast ticks.
 const KEPT_POINTS: usize = 3000;
 
+/// The longest the loop lets pass between two beats of a device it holds, if its fast tick is `tick` and
+/// nothing hangs.
+pub fn longest_tick(tick: Duration) -> Duration {
+    tick.max(loop_thread::IDLE_TICK)
+}
+
 /// What the control loop is given.
 pub struct ControlConfig {
     /// The device it reads and turns.
-    pub device: Box<dyn Device>,
+    pub device: Held,
     /// The policy it asks.
     pub policy: Box<dyn Policy>,
     /// The power cap, when there is one. Watts over the time since the server started.
@@ -73,6 +84,7 @@ pub struct ControlSurroundings {
 pub struct Control {
     shared: Arc<Shared>,
     device: DeviceInfo,
+    stalls: Stalls,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -83,6 +95,7 @@ struct Shared {
     cap_override: Mutex<Option<CapOverride>>,
     next_policy: Mutex<Option<Box<dyn Policy>>>,
     status: ArcSwap<Status>,
+    refined: ArcSwapOption<BTreeMap<ModelName, Profile>>,
     window: Mutex<CapAccount>,
     points: Mutex<VecDeque<PowerPoint>>,
     decisions: Mutex<VecDeque<DecisionRecord>>,
@@ -96,7 +109,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Control {
     /// Starts the loop on a thread of its own.
     pub fn start(config: ControlConfig, around: ControlSurroundings) -> std::io::Result<Self> {
-        let device = config.device.info().clone();
+        let (device, stalls) = (config.device.info().clone(), config.device.stalls());
         let shared = Arc::new(Shared {
             stop: AtomicBool::new(false),
             is_running: AtomicBool::new(true),
@@ -104,6 +117,7 @@ impl Control {
             cap_override: Mutex::default(),
             next_policy: Mutex::default(),
             status: ArcSwap::from_pointee(Status::before_first_tick(config.policy.name())),
+            refined: ArcSwapOption::empty(),
             window: Mutex::default(),
             points: Mutex::default(),
             decisions: Mutex::default(),
@@ -119,7 +133,7 @@ impl Control {
                 of_thread.is_running.store(false, Ordering::Release);
             }
         })?;
-        Ok(Self { shared, device, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, device, stalls, thread: Mutex::new(Some(thread)) })
     }
 
     /// The device, as it is.
@@ -146,14 +160,26 @@ impl Control {
         self.shared.waker.wake();
     }
 
-    /// Whether the loop runs. It ends before [`stop`](Self::stop) only by a defect of its own.
+    /// Whether the loop runs. It ends before [`stop`](Self::stop) only by a defect of its own, and stalls
+    /// where a driver hangs.
     pub fn is_running(&self) -> bool {
-        self.shared.is_running.load(Ordering::Acquire)
+        self.shared.is_running.load(Ordering::Acquire) && !self.stalls.is_stalled()
+    }
+
+    /// How often the loop stalled and had the device's knobs put back without it.
+    pub fn stalls(&self) -> &Stalls {
+        &self.stalls
     }
 
     /// How things stand, as of the last tick.
     pub fn status(&self) -> Arc<Status> {
         self.shared.status.load_full()
+    }
+
+    /// The profiles that the policy plans with, refined by what was seen; `None` where it has none or they
+    /// are not refined.
+    pub fn refined_profiles(&self) -> Option<Arc<BTreeMap<ModelName, Profile>>> {
+        self.shared.refined.load_full()
     }
 
     /// The last decisions that turned something or whose reason was new, newest first, at most `limit`.

@@ -12,6 +12,7 @@ use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::profile::Profile;
 use wattle_core::signal::Signal;
 use wattle_device::cpu::CoreBudget;
+use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_runtime::tensor::{Datatype, Tensor};
@@ -56,7 +57,7 @@ pub(crate) async fn start(
         max_request_bytes: 1 << 20,
         runtime: Arc::new(SimulatedRuntime::new(load, move || clock.now())),
         budget: CoreBudget::new(2),
-        device: Box::new(device),
+        device: Held::new(Box::new(device)),
         policy: build(policy, &options).unwrap(),
         power_cap,
         carbon_intensity: None,

@@ -19,6 +19,7 @@ use wattle_core::profile::Profile;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::time::Timestamp;
 use wattle_device::cpu::CoreBudget;
+use wattle_device::held::Held;
 use wattle_device::simulated::{SimulatedDevice, SimulatedLoad};
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
@@ -34,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) policy: &'static str,
     /// Options of the policy; its profiles are played by the device.
     pub(crate) options: PolicyOptions,
+    /// What the device plays, where it is not as the policy's profiles say.
+    pub(crate) in_truth: Option<BTreeMap<ModelName, Profile>>,
     /// The file of the family `digits`, if there is one.
     pub(crate) family: Option<&'static str>,
     pub(crate) power_cap: Option<Signal>,
@@ -70,7 +73,8 @@ pub(crate) fn steps(points: &[(f64, f64)]) -> Signal {
 impl Setup {
     pub(crate) async fn start(self) -> Live {
         let clock = Clock::start();
-        let (device, load) = SimulatedDevice::new("simulated".into(), &self.options.profiles).unwrap();
+        let played = self.in_truth.as_ref().unwrap_or(&self.options.profiles);
+        let (device, load) = SimulatedDevice::new("simulated".into(), played).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let bundled =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits-xs/1/model.onnx");
@@ -98,7 +102,7 @@ impl Setup {
             max_request_bytes: 1 << 20,
             runtime: Arc::new(SimulatedRuntime::new(Arc::clone(&load), move || clock.now())),
             budget: CoreBudget::new(2),
-            device: Box::new(device),
+            device: Held::new(Box::new(device)),
             policy: build(self.policy, &self.options).unwrap(),
             power_cap: self.power_cap,
             carbon_intensity: self.carbon_intensity.map(|signal| (signal, "made up for a test".into())),

@@ -1,5 +1,6 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
+mod compute_units;
 mod policy;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,10 +18,11 @@ use wattle_core::policies::cap_handling::CapHandlingOptions;
 use wattle_core::policies::carbon_adaptive::CarbonAdaptiveOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
+use wattle_core::refinement::RefinementOptions;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
-use wattle_device::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuPowerSource, CpuRoots};
-use wattle_device::device::Device;
+use wattle_device::cpu::{CoreBudget, CpuPowerEstimate};
+use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::choice::RuntimeChoice;
 use wattle_runtime::runtime::Runtime;
@@ -28,6 +30,7 @@ use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
+use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
 use crate::output::say;
 use crate::profiles;
@@ -77,9 +80,21 @@ pub(crate) struct ServeArgs {
     cores: Option<u32>,
     #[command(flatten)]
     runtime: RuntimeArgs,
-    /// The device that is metered and turned: cpu or simulated (made of the models' profiles) [default: cpu]
+    /// The device that is metered and turned: one that `wattle devices` lists, or simulated (made of the
+    /// models' profiles) [default: cpu]
     #[arg(long, value_name = "NAME")]
-    device: Option<DeviceKind>,
+    device: Option<String>,
+    #[command(flatten)]
+    devices: DeviceArgs,
+    /// Compute units of an AMD GPU that this server uses, from its start on: the fewest shader engines
+    /// that hold them, spread evenly (config: start_compute_units). Saves little power by itself: unused
+    /// units are not switched off [default: all]
+    #[arg(long, value_name = "N")]
+    compute_units: Option<u32>,
+    /// After how long without a sign of life of the control loop the device's knobs are put back without
+    /// it, in milliseconds [default: 5000]
+    #[arg(long, value_name = "MS")]
+    stall_timeout_ms: Option<u64>,
     /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, dvfs, multi-tenant, batching,
     /// combination, frequency-scaling, resource-scaling-cu, resource-scaling-se, cofris-cu, cofris-se,
     /// carbon-adaptive or carbon-adaptive-printed [default: fixed]
@@ -125,19 +140,10 @@ pub(crate) struct ServeArgs {
 
 /// More compute threads than any machine has.
 const MAX_CORES: u32 = 4096;
-/// Shortest tick where power is estimated: the kernel counts busy time in steps of 10 ms, so that a
-/// shorter one is judged by what was before it.
-const SHORTEST_ESTIMATED_TICK: Duration = Duration::from_millis(100);
-
-/// Which device is metered and turned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DeviceKind {
-    /// This machine's CPU.
-    Cpu,
-    /// One that isn't there, played from profiles.
-    Simulated,
-}
+/// The device unless another is named.
+const CPU: &str = "cpu";
+/// The device that isn't there: it is played from profiles.
+const SIMULATED: &str = "simulated";
 
 /// The configuration file: the same names as the flags.
 #[derive(Deserialize, Default)]
@@ -155,7 +161,14 @@ struct ServeFile {
     runtime: Option<String>,
     ort_lib: Option<PathBuf>,
     execution_providers: Option<Vec<String>>,
-    device: Option<DeviceKind>,
+    device: Option<String>,
+    sys_root: Option<PathBuf>,
+    lease_folder: Option<PathBuf>,
+    nvml_lib: Option<PathBuf>,
+    amd_smi_lib: Option<PathBuf>,
+    zeusd: Option<PathBuf>,
+    start_compute_units: Option<u32>,
+    stall_timeout_ms: Option<u64>,
     policy: Option<String>,
     device_spec: Option<String>,
     power_cap_watts: Option<f64>,
@@ -169,6 +182,8 @@ struct ServeFile {
     no_ledger: Option<bool>,
     /// When the policy is asked, and which cap it is shown.
     cap_handling: CapHandlingOptions,
+    /// How profiles are refined by what is seen.
+    refinement: RefinementOptions,
     /// Options of batch-sizer and batch-sizer-printed.
     batch_sizer: BatchSizerOptions,
     /// Options of dvfs.
@@ -192,6 +207,10 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         None => ServeFile::default(),
         Some(path) => read_file(path)?,
     };
+    if let Some(units) = args.compute_units.or(file.start_compute_units) {
+        // First of all: the program may start itself anew.
+        compute_units::start(args.device.as_deref().or(file.device.as_deref()).unwrap_or(CPU), units)?;
+    }
     let cores = args.cores.or(file.cores).unwrap_or_else(available_cores);
     if !(1..=MAX_CORES).contains(&cores) {
         return Err(anyhow::anyhow!("cores is {cores}, expected 1 to {MAX_CORES}")).context(ConfigError);
@@ -299,6 +318,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     }
     let mut policy = PolicyConfig {
         cap_handling: file.cap_handling,
+        refinement: file.refinement,
         batch_sizer: file.batch_sizer,
         dvfs: file.dvfs,
         best_under_cap: file.best_under_cap,
@@ -321,35 +341,31 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let estimate =
         estimate(args.cpu_idle_watts.or(file.cpu_idle_watts), args.cpu_full_watts.or(file.cpu_full_watts))?;
 
-    let kind = args.device.or(file.device).unwrap_or(DeviceKind::Cpu);
-    let (device, simulated): (Box<dyn Device>, Option<Arc<dyn Runtime>>) = match kind {
-        DeviceKind::Cpu => {
-            let device = CpuDevice::new("cpu".into(), &CpuRoots::default(), estimate, Arc::clone(&budget))?;
-            if matches!(device.power_source(), CpuPowerSource::Estimate { .. })
-                && tick < SHORTEST_ESTIMATED_TICK
-            {
-                return Err(anyhow::anyhow!(
-                    "tick_ms is {}, expected at least {} where power is estimated from utilisation",
-                    tick.as_millis(),
-                    SHORTEST_ESTIMATED_TICK.as_millis()
-                ))
-                .context(ConfigError);
-            }
-            (Box::new(device), None)
+    let device = args.device.or(file.device).unwrap_or_else(|| CPU.into());
+    let (device, simulated): (Held, Option<Arc<dyn Runtime>>) = if device == SIMULATED {
+        if profiles.is_empty() {
+            bail!(anyhow::anyhow!(
+                "a simulated device is made of profiles, and no model of {} has a profile.csv; name one with --profile MODEL=FILE",
+                models.display()
+            )
+            .context(ConfigError));
         }
-        DeviceKind::Simulated => {
-            if profiles.is_empty() {
-                bail!(anyhow::anyhow!(
-                    "a simulated device is made of profiles, and no model of {} has a profile.csv; name one with --profile MODEL=FILE",
-                    models.display()
-                )
-                .context(ConfigError));
-            }
-            let (device, load) = SimulatedDevice::new("simulated".into(), &profiles).context(ConfigError)?;
-            runtime_args.runtime.get_or_insert(RuntimeChoice::Simulated);
-            let runtime = SimulatedRuntime::new(load, move || clock.now());
-            (Box::new(device), Some(Arc::new(runtime)))
-        }
+        let (device, load) = SimulatedDevice::new(SIMULATED.into(), &profiles).context(ConfigError)?;
+        runtime_args.runtime.get_or_insert(RuntimeChoice::Simulated);
+        let runtime = SimulatedRuntime::new(load, move || clock.now());
+        (Held::new(Box::new(device)), Some(Arc::new(runtime)))
+    } else {
+        let devices = DeviceArgs {
+            sys_root: args.devices.sys_root.or(file.sys_root),
+            lease_folder: args.devices.lease_folder.or(file.lease_folder),
+            nvml_lib: args.devices.nvml_lib.or(file.nvml_lib),
+            amd_smi_lib: args.devices.amd_smi_lib.or(file.amd_smi_lib),
+            zeusd: args.devices.zeusd.or(file.zeusd),
+        };
+        let stall_timeout =
+            Duration::from_millis(args.stall_timeout_ms.or(file.stall_timeout_ms).unwrap_or(5000));
+        let at = devices.locations(Arc::clone(&budget), estimate);
+        (devices.take_watched(&device, at, tick, stall_timeout)?, None)
     };
     let (runtime, why) = runtime_args.choose(simulated)?;
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");

@@ -2,10 +2,11 @@
 
 mod online;
 
+use crate::operating_point::Confidence;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::ProfileHead;
+use crate::profile::{Conditions, ProfileHead};
 use crate::provenance::Basis;
 
 pub(super) const FREQUENCY: FreeKnobs =
@@ -41,6 +42,7 @@ pub(super) fn row((mhz, units, batch_size, seconds, watts): Figures) -> ProfileR
         basis: Basis::Measured,
         power_basis: Basis::Measured,
         samples: 1,
+        confidence: Confidence::default(),
     }
 }
 
@@ -55,6 +57,7 @@ pub(super) fn profile(rows: impl IntoIterator<Item = Figures>) -> Profile {
         power_source: "test".into(),
         created: None,
         notes: None,
+        conditions: Conditions::default(),
     };
     Profile { head, rows: rows.into_iter().map(row).collect() }
 }

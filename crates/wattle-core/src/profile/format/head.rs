@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{Blame, FORMAT_VERSION, ProfileError};
-use crate::profile::ProfileHead;
+use crate::profile::{Conditions, ProfileHead};
 use crate::units::Watts;
 
 /// Every key, in the order in which they are written.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 14] = [
     "wattle_profile",
     "model",
     "device",
@@ -18,6 +18,10 @@ const KEYS: [&str; 10] = [
     "power_source",
     "created",
     "notes",
+    "driver",
+    "model_sha256",
+    "sensors",
+    "ambient",
 ];
 
 /// Reads the head from `toml`, whose lines are the first lines of the file.
@@ -45,6 +49,12 @@ pub(super) fn parse(toml: &str, lines: u64, blame: Blame<'_>) -> Result<ProfileH
         power_source: head.text("power_source")?,
         created: head.optional_text("created")?,
         notes: head.optional_text("notes")?,
+        conditions: Conditions {
+            driver: head.optional_text("driver")?,
+            model_sha256: head.optional_text("model_sha256")?,
+            sensors: head.optional_text("sensors")?,
+            ambient: head.optional_text("ambient")?,
+        },
     })
 }
 
@@ -62,6 +72,10 @@ pub(super) fn to_text(head: &ProfileHead) -> String {
         text(&head.power_source),
         head.created.as_deref().and_then(text),
         head.notes.as_deref().and_then(text),
+        head.conditions.driver.as_deref().and_then(text),
+        head.conditions.model_sha256.as_deref().and_then(text),
+        head.conditions.sensors.as_deref().and_then(text),
+        head.conditions.ambient.as_deref().and_then(text),
     ];
     let mut lines = String::new();
     for (key, value) in KEYS.iter().zip(values) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::Basis;
 use wattle_core::units::{Megahertz, Watts};
@@ -88,6 +88,7 @@ fn row(steps: &[Step]) -> Option<ProfileRow> {
         basis: Basis::Measured,
         power_basis: Basis::Measured,
         samples: u32::try_from(steps.len()).unwrap_or(u32::MAX),
+        confidence: Confidence::default(),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::Basis;
 use wattle_core::units::{Joules, Watts};
@@ -165,6 +165,7 @@ fn row(variant: &str, run: &Run) -> Option<ProfileRow> {
         basis: Basis::Measured,
         power_basis: Basis::Measured,
         samples: summary.least_queries.unwrap_or(1),
+        confidence: Confidence::default(),
     })
 }
 

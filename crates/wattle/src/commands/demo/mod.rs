@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_device::cpu::{CoreBudget, CpuDevice, CpuRoots};
+use wattle_device::held::Held;
 use wattle_runtime::runtime::Runtime;
 use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, Server};
@@ -213,7 +214,7 @@ fn configure(folder: &Path, clock: Clock, day: &Day, runtime: Arc<dyn Runtime>) 
         max_request_bytes: 1 << 20,
         runtime,
         budget,
-        device: Box::new(device),
+        device: Held::new(Box::new(device)),
         // Turns nothing while the profile is made.
         policy: build("fixed", &PolicyOptions::default())?,
         power_cap: None,

@@ -44,8 +44,8 @@ pub(super) fn thinned(points: Vec<OperatingPoint>, count: usize) -> Vec<Operatin
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use wattle_core::operating_point::ProfileRow;
-    use wattle_core::profile::{Profile, ProfileHead};
+    use wattle_core::operating_point::{Confidence, ProfileRow};
+    use wattle_core::profile::{Conditions, Profile, ProfileHead};
     use wattle_core::provenance::Basis;
     use wattle_core::units::Watts;
 
@@ -66,6 +66,7 @@ pub(super) mod tests {
             basis: Basis::Measured,
             power_basis: Basis::Assumed,
             samples: 1,
+            confidence: Confidence::default(),
         };
         Profile {
             head: ProfileHead {
@@ -78,6 +79,7 @@ pub(super) mod tests {
                 power_source: String::new(),
                 created: None,
                 notes: None,
+                conditions: Conditions::default(),
             },
             rows: rows.iter().enumerate().map(row).collect(),
         }
