@@ -19,7 +19,7 @@ use std::time::Instant;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::PowerFigure;
 use wattle_core::provenance::Basis;
 use wattle_core::units::{Megahertz, Watts};
@@ -271,7 +271,7 @@ fn decision() -> Result<(), Box<dyn Error>> {
             basis: Basis::Modelled,
             power_basis: Basis::Modelled,
             samples: 1,
-            confidence: None,
+            confidence: Confidence::default(),
         }
     };
     let seen: Vec<Probe> =

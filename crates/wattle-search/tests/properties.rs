@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
 use proptest::prelude::*;
-use wattle_core::operating_point::{OperatingPoint, ProfileRow};
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::PowerFigure;
 use wattle_core::provenance::Basis;
 use wattle_core::units::{Megahertz, Watts};
@@ -66,7 +66,7 @@ impl Device {
             basis: Basis::Measured,
             power_basis: Basis::Measured,
             samples: 10,
-            confidence: None,
+            confidence: Confidence::default(),
         })
     }
 }
