@@ -6,9 +6,9 @@
 //! of parts switched on by the clock, and of the energy of rows. So a handful of rows says much, and
 //! between and beyond them figures go as devices do; far from rows the interval is wide.
 //!
-//! The process is our own, on a Cholesky factor of `nalgebra`. `egobox-gp` (0.37) was tried: it brings some
-//! 120 crates and over a minute of building, its means are polynomials, not terms like these, and it has no
-//! prior on its settings, without which a fit to 6 or 12 rows says it is sure of nothing or of all.
+//! The process is our own, on a Cholesky factor of `nalgebra`. `egobox-gp` (0.37) was looked at: it brings
+//! some 120 crates and 80 seconds of building, its means are polynomials, not terms like these, and its
+//! settings are those of most likelihood, with no prior to hold them where there are 6 or 12 rows.
 
 mod frame;
 mod gaussian_process;

@@ -5,7 +5,9 @@
 //! the probability that the point keeps its bounds (Gardner et al., "Bayesian Optimization with Inequality
 //! Constraints", 2014). Power and memory are bounds that a probe itself must keep: a point is measured only
 //! where even the upper end of the 90 % interval of its prediction is within them. So it expands from the
-//! lowest corner as far as what was learned makes safe. It needs no luck: the seed only breaks ties.
+//! lowest corner as far as what was learned makes safe. Where no safe point is expected to gain but another
+//! might, it measures the safe point whose power is least known, which may make the other safe. It needs no luck:
+//! the seed only breaks ties.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
