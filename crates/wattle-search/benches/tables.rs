@@ -19,12 +19,14 @@ use std::time::Instant;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
-use wattle_core::operating_point::ProfileRow;
+use wattle_core::operating_point::{Confidence, OperatingPoint, ProfileRow};
 use wattle_core::profile::PowerFigure;
-use wattle_core::units::Watts;
+use wattle_core::provenance::Basis;
+use wattle_core::units::{Megahertz, Watts};
 use wattle_import::{Format, Input, Options, import};
 use wattle_search::{
-    Constraints, ErrorOf, Next, Outcome, Probe, Question, STRATEGIES, Space, Surrogate, build, latency_ms_of,
+    Axes, Constraints, ErrorOf, Next, Outcome, Probe, Question, STRATEGIES, Space, Surrogate, build,
+    latency_ms_of,
 };
 
 const SEEDS: u64 = 20;
@@ -88,7 +90,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         all.iter().take(strategies.clone().count()).for_each(|total| print!("{:>20.4}", of(total)));
         println!();
     }
-    predictions(&tables)
+    predictions(&tables)?;
+    decision()
 }
 
 /// A line of figures over all tables: what it says, and how it is read off the totals.
@@ -140,7 +143,7 @@ impl Table {
         (1..=BOUNDS).map(bound).collect()
     }
 
-    fn measure(&self, point: &wattle_core::operating_point::OperatingPoint) -> Option<&ProfileRow> {
+    fn measure(&self, point: &OperatingPoint) -> Option<&ProfileRow> {
         self.rows.iter().find(|row| row.point == *point)
     }
 }
@@ -238,6 +241,49 @@ fn print_errors(table: &Table, space: &Space, how: &str, designs: Vec<Vec<Profil
         print!("{:>24}", if figure.is_empty() { "-".to_owned() } else { text });
     }
     println!();
+}
+
+/// How long a decision takes after 60 probes of 2,000 points.
+fn decision() -> Result<(), Box<dyn Error>> {
+    let space = Space::product(&Axes {
+        batch_size: (0..10).map(|power| 1 << power).collect(),
+        instances: vec![1, 2, 3, 4],
+        core_clock_mhz: (2..12).map(|step| Megahertz::new(f64::from(step) * 120.0)).collect(),
+        partition: ["1g", "2g", "3g", "4g", "7g"].map(str::to_owned).to_vec(),
+        ..Axes::default()
+    })?;
+    let row = |(index, point): (usize, &OperatingPoint)| {
+        let rows = f64::from(point.batch_size * point.instances);
+        let speed = point.core_clock_mhz.map_or(1.0, |clock| clock.get() / 1000.0);
+        let batch_ms = (2.0 + rows / speed) * (1.0 + 0.02 * (index as f64).sin());
+        ProfileRow {
+            point: point.clone(),
+            throughput_rps: Some(rows / batch_ms * 1e3),
+            latency_ms_mean: Some(batch_ms),
+            latency_ms_p50: None,
+            latency_ms_p95: None,
+            latency_ms_p99: None,
+            power_watts_mean: Some(Watts::new(40.0 + 150.0 * speed.powi(3) * rows / (rows + 2.0))),
+            power_watts_p95: None,
+            power_watts_max: None,
+            energy_joules_per_row: None,
+            memory_bytes: None,
+            basis: Basis::Modelled,
+            power_basis: Basis::Modelled,
+            samples: 1,
+            confidence: Confidence::default(),
+        }
+    };
+    let seen: Vec<Probe> =
+        space.points().iter().enumerate().step_by(33).take(60).map(row).map(Probe::measured).collect();
+    let bound = Constraints { cap: Some(Watts::new(200.0)), figure: FIGURE, ..Constraints::default() };
+    let points = space.points().len();
+    let mut search = build("sampled", space, Question::MostThroughput, bound, 100, 1)?;
+    let start = Instant::now();
+    let next = search.next(&seen);
+    let took = start.elapsed().as_secs_f64() * 1e3;
+    println!("\na decision after {} probes of {points} points took {took:.0} ms: {next:?}", seen.len());
+    Ok(())
 }
 
 /// Every table under `data`.

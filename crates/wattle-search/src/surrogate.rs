@@ -6,9 +6,9 @@
 //! of parts switched on by the clock, and of the energy of rows. So a handful of rows says much, and
 //! between and beyond them figures go as devices do; far from rows the interval is wide.
 //!
-//! The process is our own, on a Cholesky factor of `nalgebra`. `egobox-gp` (0.37) was tried: it brings some
-//! 120 crates and over a minute of building, its means are polynomials, not terms like these, and it has no
-//! prior on its settings, without which a fit to 6 or 12 rows says it is sure of nothing or of all.
+//! The process is our own, on a Cholesky factor of `nalgebra`. `egobox-gp` (0.37) was looked at: it brings
+//! some 120 crates and 80 seconds of building, its means are polynomials, not terms like these, and its
+//! settings are those of most likelihood, with no prior to hold them where there are 6 or 12 rows.
 
 mod frame;
 mod gaussian_process;
@@ -24,13 +24,6 @@ use frame::{Frame, Site};
 use law::{Law, Seen, even_guess};
 
 pub(crate) use gaussian_process::Normal;
-
-/// How much more power a device draws fully open than at rest, about: the guess before rows tell. Cards
-/// and servers lie between 3 and 10. Assumed.
-const OPEN_TO_REST: f64 = 4.0;
-
-/// Of that guess, what it draws at rest.
-const REST: f64 = 0.8;
 
 /// How much variants differ, by the logarithm: in time and memory several times, in power little.
 const LEVEL_OF_TIME: f64 = 1.0;
@@ -131,11 +124,11 @@ impl Surrogate {
         let expected = sites.iter().filter_map(|site| made.ln_rate(site, None));
         made.ln_busiest = expected.chain(ln_rates.iter().copied().flatten()).reduce(f64::max).unwrap_or(0.0);
         let power = read.iter().zip(&ln_rates).filter_map(|((site, figures), ln_rate)| {
-            let (terms, _) = made.power_terms(site, *ln_rate);
+            let terms = made.power_values(site, *ln_rate);
             Some(seen(site, terms, over_zero(figures.power_watts)?))
         });
         let power: Vec<Seen> = power.collect();
-        made.power = Law::fit(&power, &power_guess(&power), LEVEL_OF_POWER);
+        made.power = Law::fit(&power, &made.power_guess(&power), LEVEL_OF_POWER);
         made
     }
 
@@ -147,9 +140,19 @@ impl Surrogate {
         Some(measured.or_else(expected)? + time.level(&site.group))
     }
 
-    /// The terms of the power at `site`, and how many of the last go with the rate.
-    fn power_terms(&self, site: &Site, ln_rate: Option<f64>) -> (Vec<f64>, usize) {
-        self.frame.power_terms(site, ln_rate.map_or(1.0, |ln_rate| (ln_rate - self.ln_busiest).exp()))
+    /// The values of the terms of the power at `site`.
+    fn power_values(&self, site: &Site, ln_rate: Option<f64>) -> Vec<f64> {
+        self.frame.power_values(site, ln_rate.map_or(1.0, |ln_rate| (ln_rate - self.ln_busiest).exp()))
+    }
+
+    /// What the terms of power weigh before rows tell, scaled to what was seen.
+    fn power_guess(&self, seen: &[Seen]) -> Vec<f64> {
+        let guess: Vec<f64> = self.frame.power_terms().iter().map(|term| term.guess).collect();
+        let ln_off = seen.iter().map(|one| {
+            one.ln_value - one.terms.iter().zip(&guess).map(|(term, guess)| term * guess).sum::<f64>().ln()
+        });
+        let scale = (ln_off.sum::<f64>() / seen.len().max(1) as f64).exp();
+        guess.iter().map(|guess| guess * scale).collect()
     }
 
     /// What is to be expected at `point`. `None` where nothing at all can be said.
@@ -174,7 +177,8 @@ impl Surrogate {
             self.latency.as_ref().and_then(|law| law.at(&site, &self.frame.time_terms(&site, false)));
         let memory = self.memory.as_ref().and_then(|law| law.at(&site, &self.frame.work(&site)));
         let ln_rate = throughput.and_then(|rate| self.ln_rate(&site, Some(rate.mean)));
-        let (power_terms, by_rate) = self.power_terms(&site, ln_rate);
+        let power_terms = self.power_values(&site, ln_rate);
+        let by_rate = self.frame.power_terms().iter().filter(|term| term.rate).count();
         let power = self.power.as_ref().and_then(|law| {
             let own = law.at(&site, &power_terms)?;
             // What is not known of the rate is not known of the power that goes with it.
@@ -184,21 +188,6 @@ impl Surrogate {
         });
         Some(LnFigures { throughput, latency, power, memory })
     }
-}
-
-/// What the terms of power weigh before rows tell: [`REST`] for the first and [`OPEN_TO_REST`] for all
-/// others together where the device is fully open, scaled to what was seen.
-fn power_guess(seen: &[Seen]) -> Vec<f64> {
-    let terms = seen.first().map_or(0, |one| one.terms.len());
-    let mut guess = vec![OPEN_TO_REST / terms.saturating_sub(1).max(1) as f64; terms];
-    if let Some(rest) = guess.first_mut() {
-        *rest = REST;
-    }
-    let ln_off = seen.iter().map(|one| {
-        one.ln_value - one.terms.iter().zip(&guess).map(|(term, guess)| term * guess).sum::<f64>().ln()
-    });
-    let scale = (ln_off.sum::<f64>() / seen.len().max(1) as f64).exp();
-    guess.iter().map(|guess| guess * scale).collect()
 }
 
 impl Estimate {

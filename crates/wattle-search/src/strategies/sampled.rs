@@ -5,7 +5,9 @@
 //! the probability that the point keeps its bounds (Gardner et al., "Bayesian Optimization with Inequality
 //! Constraints", 2014). Power and memory are bounds that a probe itself must keep: a point is measured only
 //! where even the upper end of the 90 % interval of its prediction is within them. So it expands from the
-//! lowest corner as far as what was learned makes safe. It needs no luck: the seed only breaks ties.
+//! lowest corner as far as what was learned makes safe. Where no safe point is expected to gain but another
+//! might, it measures the safe point whose power is least known, which may make the other safe. It needs no luck:
+//! the seed only breaks ties.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -38,6 +40,10 @@ struct Choice<'a> {
     point: &'a OperatingPoint,
     /// Probability that it keeps every bound.
     chance: f64,
+    /// How little is known of the figures that a probe itself must keep: the deviation of their logarithm.
+    doubt: f64,
+    /// Whether even the upper ends of their intervals keep these.
+    is_safe: bool,
     /// Natural logarithm of its value.
     value: Normal,
 }
@@ -55,8 +61,8 @@ impl Sampled {
         lowest.map_or(Next::Done(Stop::Exhausted), |point| Next::probe(point, Why::First))
     }
 
-    /// `point` as an option; `None` where it might break the cap or the memory, or nothing is known of it.
-    fn option<'a>(
+    /// `point` as a choice; `None` where nothing is known of it.
+    fn choice<'a>(
         &self,
         point: &'a OperatingPoint,
         expected: &LnFigures,
@@ -67,14 +73,13 @@ impl Sampled {
             (expected.power, constraints.cap.map(Watts::get)),
             (expected.memory, constraints.memory_bytes.map(|bytes| bytes as f64)),
         ];
-        let mut chance = chance_of_memory(point, seen);
+        let (mut chance, mut doubt, mut is_safe) = (chance_of_memory(point, seen), 0.0, true);
         for (figure, bound) in bounds {
             // A figure that no row tells can't be kept within a bound by any search.
             if let (Some(figure), Some(bound)) = (figure, bound) {
-                if Estimate::of(figure).high > bound {
-                    return None;
-                }
+                is_safe &= Estimate::of(figure).high <= bound;
                 chance *= figure.chance_below(bound.ln());
+                doubt += figure.deviation;
             }
         }
         if let (Some(latency), Some(bound)) = (expected.latency, constraints.latency_ms) {
@@ -95,7 +100,7 @@ impl Sampled {
                 }
             }
         };
-        Some(Choice { point, chance, value })
+        Some(Choice { point, chance, doubt, is_safe, value })
     }
 }
 
@@ -146,37 +151,54 @@ impl Search for Sampled {
         }
         unknown.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(self.seed));
         let surrogate = Surrogate::fit_over(&self.task.space, &rows, self.task.constraints.figure);
-        let options: Vec<Choice<'_>> = unknown
+        let choices: Vec<Choice<'_>> = unknown
             .into_iter()
-            .filter_map(|point| self.option(point, &surrogate.ln_figures(point)?, seen))
+            .filter_map(|point| self.choice(point, &surrogate.ln_figures(point)?, seen))
             .collect();
         let best = rows.iter().filter_map(|row| self.task.value_of(row)).reduce(f64::max);
-        let fair = options.iter().any(|option| option.chance > FAIR_CHANCE);
-        let score = |option: &Choice<'_>| match best {
-            Some(best) => option.gain(best),
-            None if fair => option.chance * option.value.mean.exp(),
-            None => option.chance,
+        let fair = choices.iter().any(|choice| choice.is_safe && choice.chance > FAIR_CHANCE);
+        let score = |choice: &Choice<'_>| match best {
+            Some(best) => choice.gain(best),
+            None if fair => choice.chance * choice.value.mean.exp(),
+            None => choice.chance,
         };
-        let chosen = options
-            .iter()
-            .map(|option| (option, score(option)))
-            .reduce(|best, other| if other.1 > best.1 { other } else { best });
-        match (chosen, best) {
+        // What could be gained at all: points that are not safe yet may become so as more is learned.
+        let most = choices.iter().map(score).fold(0.0, f64::max);
+        if best.is_some() && most < LEAST_GAIN {
+            return Next::Done(Stop::NoGain { expected_gain: most });
+        }
+        let safe = || choices.iter().filter(|choice| choice.is_safe);
+        match (largest(safe(), score), best) {
             (None, _) => Next::Done(match self.task.constraints.cap {
                 Some(cap) => Stop::NothingUnderCap { cap },
                 None => Stop::Exhausted,
             }),
-            (Some((_, gain)), Some(_)) if gain < LEAST_GAIN => {
-                Next::Done(Stop::NoGain { expected_gain: gain })
+            (Some((choice, _)), None) => {
+                Next::probe(choice.point, Why::Feasible { probability: choice.chance })
             }
-            (Some((option, gain)), Some(_)) => {
-                Next::probe(option.point, Why::Promising { expected_gain: gain })
+            (Some((choice, gain)), Some(_)) if gain >= LEAST_GAIN => {
+                Next::probe(choice.point, Why::Promising { expected_gain: gain })
             }
-            (Some((option, _)), None) => {
-                Next::probe(option.point, Why::Feasible { probability: option.chance })
+            // Nothing safe is better, but something else may be: what is learned here may make it safe.
+            (Some((choice, _)), Some(_)) => {
+                let doubtful = largest(safe(), |choice| choice.doubt * choice.chance);
+                Next::probe(doubtful.map_or(choice.point, |(choice, _)| choice.point), Why::Learn)
             }
         }
     }
+}
+
+/// The choice of the largest score, the first of equals, and its score.
+fn largest<'a, 'p>(
+    choices: impl Iterator<Item = &'a Choice<'p>>,
+    score: impl Fn(&Choice<'p>) -> f64,
+) -> Option<(&'a Choice<'p>, f64)>
+where
+    'p: 'a,
+{
+    choices
+        .map(|choice| (choice, score(choice)))
+        .reduce(|best, other| if other.1 > best.1 { other } else { best })
 }
 
 #[cfg(test)]

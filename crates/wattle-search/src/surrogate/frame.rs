@@ -9,6 +9,45 @@ use crate::knobs::{BATCH, CLOCK, CORES, DUTY, INSTANCES, KNOBS, Names, Place, Re
 /// Knobs that give the model more of the device.
 const RESOURCES: [usize; 5] = [CORES, DUTY, CLOCK, UNITS, SLICES];
 
+/// A term that power may be made of: a product of what is true of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct PowerTerm {
+    /// The power of the clock that it goes with.
+    clock: i32,
+    /// It goes with the share of the device that is switched on.
+    on: bool,
+    /// It goes with the rate of rows.
+    pub(super) rate: bool,
+    /// Of the rate of batches, not of rows.
+    batches: bool,
+    /// About how much it draws where the device is fully open, as a multiple of about what it rests at.
+    pub(super) guess: f64,
+}
+
+/// How much more power a device draws fully open than at rest, about: the guess before rows tell. Cards
+/// and servers lie between 3 and 10. Assumed; all terms but the first are taken to share in it evenly.
+const OPEN_TO_REST: f64 = 4.0;
+
+/// Rest; what idles by the clock and by the cube of it (voltage is taken to follow the clock); parts
+/// switched on, likewise; the energy of each row and each batch, at the lowest voltage and by its square.
+const POWER_TERMS: [PowerTerm; 10] = {
+    const fn term(clock: i32, on: bool, rate: bool, batches: bool) -> PowerTerm {
+        PowerTerm { clock, on, rate, batches, guess: OPEN_TO_REST / 9.0 }
+    }
+    [
+        PowerTerm { guess: 0.8, ..term(0, false, false, false) },
+        term(1, false, false, false),
+        term(3, false, false, false),
+        term(0, true, false, false),
+        term(1, true, false, false),
+        term(3, true, false, false),
+        term(0, false, true, false),
+        term(2, false, true, false),
+        term(0, false, true, true),
+        term(2, false, true, true),
+    ]
+};
+
 /// Points that set the same knobs and have the same names: told apart by numbers alone.
 pub(super) type Group = (Names, [bool; KNOBS]);
 
@@ -94,22 +133,36 @@ impl Frame {
         [Some(1.0), batch, instances, both].into_iter().flatten().collect()
     }
 
-    /// The terms that power may be made of where rows are computed at the rate `rate`, as a share of the
-    /// highest: idle, and idle of the parts that follow the clock; parts switched on, by the clock; the
-    /// energy of each row and of each batch, at the lowest voltage and by the square of it, taken to
-    /// follow the clock. Those by the rate come last; also how many of them there are.
-    pub(super) fn power_terms(&self, site: &Site, rate: f64) -> (Vec<f64>, usize) {
-        let clock = self.is_turned[CLOCK].then(|| site.doublings[CLOCK].exp2());
-        let cube = clock.map(|clock| clock.powi(3));
-        let on =
-            (self.turns_share() || self.is_turned[DUTY]).then(|| (share(site) + site.doublings[DUTY]).exp2());
-        let batches = self.is_turned[BATCH].then(|| rate / (site.doublings[BATCH] - self.least_batch).exp2());
-        let times = |a: Option<f64>, b: Option<f64>| a.zip(b).map(|(a, b)| a * b);
-        let square = clock.map(|clock| clock.powi(2));
-        let by_rate = [Some(rate), times(Some(rate), square), batches, times(batches, square)];
-        let still = [Some(1.0), clock, cube, on, times(on, clock), times(on, cube)];
-        let count = by_rate.iter().flatten().count();
-        (still.into_iter().chain(by_rate).flatten().collect(), count)
+    /// The terms of [`POWER_TERMS`] that can be told apart by the knobs that are turned, with the sum of the
+    /// guesses of those that can't. Those by the rate come last.
+    pub(super) fn power_terms(&self) -> Vec<PowerTerm> {
+        let mut told: Vec<PowerTerm> = Vec::new();
+        for term in POWER_TERMS {
+            let term = PowerTerm {
+                clock: if self.is_turned[CLOCK] { term.clock } else { 0 },
+                on: term.on && (self.turns_share() || self.is_turned[DUTY]),
+                batches: term.batches && self.is_turned[BATCH],
+                ..term
+            };
+            match told.iter_mut().find(|other| PowerTerm { guess: term.guess, ..**other } == term) {
+                Some(same) => same.guess += term.guess,
+                None => told.push(term),
+            }
+        }
+        told
+    }
+
+    /// The values of [`Frame::power_terms`] where rows are computed at the rate `rate`, as a share of the
+    /// highest.
+    pub(super) fn power_values(&self, site: &Site, rate: f64) -> Vec<f64> {
+        let value = |term: PowerTerm| {
+            let clock = (f64::from(term.clock) * site.doublings[CLOCK]).exp2();
+            let on = if term.on { (share(site) + site.doublings[DUTY]).exp2() } else { 1.0 };
+            let rate = if term.rate { rate } else { 1.0 };
+            let batch = if term.batches { (self.least_batch - site.doublings[BATCH]).exp2() } else { 1.0 };
+            clock * on * rate * batch
+        };
+        self.power_terms().into_iter().map(value).collect()
     }
 
     fn turns_share(&self) -> bool {

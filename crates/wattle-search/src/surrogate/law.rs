@@ -53,7 +53,7 @@ impl Shape {
             counts
         });
         let rounds = if groups.len() > 1 { 4 } else { 1 };
-        for round in 0..rounds {
+        for _ in 0..rounds {
             if groups.len() > 1 {
                 let mut sums: BTreeMap<Group, f64> = BTreeMap::new();
                 for one in seen {
@@ -75,9 +75,6 @@ impl Shape {
                 .collect();
             let found = multiples(&rows, guess.len(), TERMS_DEVIATION);
             shape.weights = found.iter().zip(guess).map(|(multiple, guess)| multiple * guess).collect();
-            if round + 1 == rounds {
-                break;
-            }
         }
         shape
     }
