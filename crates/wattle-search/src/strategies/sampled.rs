@@ -6,8 +6,9 @@
 //! Constraints", 2014). Power and memory are bounds that a probe itself must keep: a point is measured only
 //! where even the upper end of the 90 % interval of its prediction is within them. So it expands from the
 //! lowest corner as far as what was learned makes safe. Where no safe point is expected to gain but another
-//! might, it measures the safe point whose power is least known, which may make the other safe. It needs no luck:
-//! the seed only breaks ties.
+//! might, it measures the safe point whose power is least known, which may make the other safe. Where nothing at
+//! all is surely safe, it takes one careful step at a time: to the point of the best chance whose most likely
+//! power is within the bound, but for what meters err by. It needs no luck: the seed only breaks ties.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -25,6 +26,9 @@ use crate::surrogate::{Estimate, LnFigures, Normal, Surrogate};
 
 /// Expected improvements below this share of the best are not worth a measurement.
 const LEAST_GAIN: f64 = 0.001;
+
+/// Above a bound by less than this share is within what meters err by.
+const METERS_ERR: f64 = 0.05;
 
 /// Where the best chance of a point that keeps the bounds is less, only the chance counts.
 const FAIR_CHANCE: f64 = 0.2;
@@ -44,6 +48,8 @@ struct Choice<'a> {
     doubt: f64,
     /// Whether even the upper ends of their intervals keep these.
     is_safe: bool,
+    /// Whether at least what is most likely does, but for what meters err by.
+    is_near: bool,
     /// Natural logarithm of its value.
     value: Normal,
 }
@@ -73,11 +79,14 @@ impl Sampled {
             (expected.power, constraints.cap.map(Watts::get)),
             (expected.memory, constraints.memory_bytes.map(|bytes| bytes as f64)),
         ];
-        let (mut chance, mut doubt, mut is_safe) = (chance_of_memory(point, seen), 0.0, true);
+        let (mut chance, mut doubt) = (chance_of_memory(point, seen), 0.0);
+        let (mut is_safe, mut is_near) = (true, true);
         for (figure, bound) in bounds {
             // A figure that no row tells can't be kept within a bound by any search.
             if let (Some(figure), Some(bound)) = (figure, bound) {
-                is_safe &= Estimate::of(figure).high <= bound;
+                let estimate = Estimate::of(figure);
+                is_safe &= estimate.high <= bound;
+                is_near &= estimate.mean <= bound * (1.0 + METERS_ERR);
                 chance *= figure.chance_below(bound.ln());
                 doubt += figure.deviation;
             }
@@ -100,7 +109,7 @@ impl Sampled {
                 }
             }
         };
-        Some(Choice { point, chance, doubt, is_safe, value })
+        Some(Choice { point, chance, doubt, is_safe, is_near, value })
     }
 }
 
@@ -169,10 +178,19 @@ impl Search for Sampled {
         }
         let safe = || choices.iter().filter(|choice| choice.is_safe);
         match (largest(safe(), score), best) {
-            (None, _) => Next::Done(match self.task.constraints.cap {
-                Some(cap) => Stop::NothingUnderCap { cap },
-                None => Stop::Exhausted,
-            }),
+            // Nothing is surely safe, as where the cap is little above the least power. One careful step at a
+            // time tells more than giving up.
+            (None, _) => {
+                match largest(choices.iter().filter(|choice| choice.is_near), |choice| choice.chance) {
+                    Some((choice, _)) => {
+                        Next::probe(choice.point, Why::Feasible { probability: choice.chance })
+                    }
+                    None => Next::Done(match self.task.constraints.cap {
+                        Some(cap) => Stop::NothingUnderCap { cap },
+                        None => Stop::Exhausted,
+                    }),
+                }
+            }
             (Some((choice, _)), None) => {
                 Next::probe(choice.point, Why::Feasible { probability: choice.chance })
             }
