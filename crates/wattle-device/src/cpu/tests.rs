@@ -1,10 +1,12 @@
 //! Claims of the CPU device as a whole, over fake trees.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wattle_core::units::{Joules, Megahertz, Watts};
 
 use super::fake_tree::FakeTree;
+use super::rapl::limit::tests::{limit_uw, limited};
 use super::*;
 use crate::conformance;
 use crate::held::Held;
@@ -31,6 +33,18 @@ fn bare_metal() -> FakeTree {
     tree
 }
 
+/// As [`bare_metal`], with a second package and limits of power.
+fn two_packages() -> FakeTree {
+    let tree = bare_metal();
+    limited(&tree, 0, 140, 150);
+    limited(&tree, 1, 90, 100);
+    tree.write("sys/class/powercap/intel-rapl:1/energy_uj", "7");
+    tree.write("sys/class/powercap/intel-rapl:1/max_energy_range_uj", "262143328850");
+    tree.write("sys/class/powercap/intel-rapl:2/name", "psys");
+    tree.write("sys/class/powercap/intel-rapl:2/energy_uj", "900000000");
+    tree
+}
+
 fn open(tree: &FakeTree) -> (CpuDevice, Arc<CoreBudget>) {
     let budget = CoreBudget::new(4);
     (CpuDevice::new("cpu".into(), &tree.roots(), None, Arc::clone(&budget)).unwrap(), budget)
@@ -46,7 +60,7 @@ fn measures_by_the_counters_where_they_can_be_read() {
     let (mut cpu, _) = open(&tree);
     assert!(matches!(cpu.power_source(), CpuPowerSource::Rapl));
     assert_eq!(cpu.info().description, "Fake(R) CPU @ 2.50GHz, 2 logical cores");
-    assert_eq!(cpu.info().power_provenance, Provenance::new(Basis::Measured, "RAPL package-0"));
+    assert_eq!(cpu.info().power_provenance, Provenance::new(Basis::Measured, "RAPL package-0 by powercap"));
     assert_eq!(cpu.read(at_ms(0)).unwrap().energy, Some(Joules::ZERO));
     tree.write("sys/class/powercap/intel-rapl:0/energy_uj", "3500000");
     tree.ticks(5, 5, 1);
@@ -61,9 +75,8 @@ fn estimates_and_says_so_where_there_is_no_counter() {
     let (mut cpu, _) = open(&tree);
     assert!(matches!(
         cpu.power_source(),
-        CpuPowerSource::Estimate { because: RaplUnavailable::Absent { .. } }
+        CpuPowerSource::Estimate { because } if because.contains("powercap: no RAPL zones")
     ));
-    assert!(matches!(cpu.clock_unavailable(), Some(CpuFreqUnavailable::Absent { .. })));
     assert_eq!(cpu.info().power_provenance.basis, Basis::Assumed);
     let ends = [&cpu.info().idle_power, &cpu.info().full_power].map(|end| end.clone().unwrap().0);
     assert_eq!(ends, [Watts::new(1.48), Watts::new(7.0)]);
@@ -80,7 +93,9 @@ fn estimates_where_the_counter_can_not_be_read() {
     let tree = bare_metal();
     tree.dir_in_place_of("sys/class/powercap/intel-rapl:0/energy_uj");
     let (cpu, _) = open(&tree);
-    assert!(matches!(cpu.power_source(), CpuPowerSource::Estimate { because: RaplUnavailable::Broken(_) }));
+    assert!(
+        matches!(cpu.power_source(), CpuPowerSource::Estimate { because } if because.contains("energy_uj"))
+    );
     assert_eq!(cpu.info().power_provenance.basis, Basis::Assumed);
 }
 
@@ -98,7 +113,7 @@ fn a_clock_that_can_not_be_turned_is_no_knob() {
     let tree = bare_metal();
     tree.dir_in_place_of(LIMIT);
     let (mut cpu, _) = open(&tree);
-    assert!(matches!(cpu.clock_unavailable(), Some(CpuFreqUnavailable::Broken(_))));
+    assert!(matches!(cpu.clock, Access::Failed { .. }));
     let error = cpu.apply(DeviceSetting::CoreClock(Megahertz::new(1000.0))).unwrap_err();
     assert_eq!(error.to_string(), "cpu has no knob CoreClock; it has [ComputeUnits]");
 }
@@ -141,7 +156,7 @@ fn a_machine_without_tick_counts_is_refused() {
 
 #[test]
 fn conforms() {
-    for tree in [bare_metal(), virtual_machine()] {
+    for tree in [bare_metal(), virtual_machine(), two_packages()] {
         let (cpu, budget) = open(&tree);
         let mut cpu = Held::new(Box::new(cpu));
         let mut now_ms = 0;
@@ -153,10 +168,143 @@ fn conforms() {
         let seen_outside = |knob| match knob {
             DeviceKnob::ComputeUnits => Some(f64::from(budget.limit())),
             DeviceKnob::CoreClock => Some(tree.read(LIMIT).parse::<f64>().unwrap() / 1e3),
-            DeviceKnob::PowerLimit => None,
+            DeviceKnob::PowerLimit => Some((limit_uw(&tree, 0) + limit_uw(&tree, 1)) as f64 * 1e-6),
         };
         conformance::check(&mut cpu, now, seen_outside).unwrap();
     }
+}
+
+#[test]
+fn a_power_limit_is_put_back_by_another_process_from_what_was_recorded() {
+    let tree = two_packages();
+    let (mut cpu, _) = open(&tree);
+    let found = cpu.knob_state(DeviceKnob::PowerLimit).unwrap();
+    assert_eq!(
+        found.0.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["intel-rapl:0/enabled", "intel-rapl:0/limit_uw", "intel-rapl:1/enabled", "intel-rapl:1/limit_uw"]
+    );
+    cpu.apply(DeviceSetting::PowerLimit(Watts::new(125.0))).unwrap();
+    assert_eq!((limit_uw(&tree, 0), limit_uw(&tree, 1)), (75_000_000, 50_000_000));
+    drop(cpu);
+    let (mut another, _) = open(&tree);
+    another.put_back(DeviceKnob::PowerLimit, &found).unwrap();
+    assert_eq!((limit_uw(&tree, 0), limit_uw(&tree, 1)), (140_000_000, 90_000_000));
+}
+
+#[test]
+fn energy_goes_on_by_the_estimate_when_a_package_stands_still() {
+    let tree = bare_metal();
+    let (mut cpu, _) = open(&tree);
+    cpu.read(at_ms(0)).unwrap();
+    tree.write("sys/class/powercap/intel-rapl:0/energy_uj", "3000000");
+    assert_eq!(cpu.read(at_ms(1_000)).unwrap().energy, Some(Joules::new(2.0)));
+    assert_eq!(cpu.read(at_ms(10_999)).unwrap().energy, Some(Joules::new(2.0)));
+    assert_eq!(cpu.info().power_provenance.basis, Basis::Measured);
+    cpu.read(at_ms(11_000)).unwrap();
+    assert!(matches!(
+        cpu.power_source(),
+        CpuPowerSource::Estimate { because } if because.contains("package-0") && because.contains("10 s")
+    ));
+    assert_eq!(cpu.info().power_provenance.basis, Basis::Assumed);
+    tree.ticks(200, 0, 100);
+    assert_eq!(cpu.read(at_ms(12_000)).unwrap().energy, Some(Joules::new(9.0)), "2 J, then 7 W for 1 s");
+}
+
+#[test]
+fn a_virtual_machine_shows_what_it_lacks_as_absent() {
+    let tree = virtual_machine();
+    let (mut cpu, _) = open(&tree);
+    let inspection = cpu.inspect(at_ms(0));
+    let turnable: Vec<_> = inspection.knobs.iter().map(|knob| (knob.knob, knob.turnable.clone())).collect();
+    assert!(matches!(turnable[0], (DeviceKnob::ComputeUnits, Access::Here(()))));
+    assert!(matches!(turnable[1], (DeviceKnob::CoreClock, Access::Absent { .. })));
+    assert!(matches!(turnable[2], (DeviceKnob::PowerLimit, Access::Absent { .. })));
+    let counters = inspection.sensors.iter().filter(|sensor| sensor.name == "energy_counter");
+    assert!(counters.clone().all(|sensor| matches!(sensor.reading, Access::Absent { .. })));
+    assert_eq!(counters.count(), 2, "one for each way");
+    assert!(inspection.facts.iter().all(|(_, fact)| matches!(fact, Access::Absent { .. })));
+}
+
+#[test]
+fn a_machine_shows_its_counters_temperatures_clocks_and_limits() {
+    let tree = two_packages();
+    tree.write("sys/class/hwmon/hwmon0/name", "nvme");
+    tree.write("sys/class/hwmon/hwmon0/temp1_input", "99000");
+    tree.write("sys/class/hwmon/hwmon1/name", "coretemp");
+    tree.write("sys/class/hwmon/hwmon1/temp1_input", "40000");
+    tree.write("sys/class/hwmon/hwmon1/temp2_input", "51500");
+    tree.write("sys/class/hwmon/hwmon1/temp2_label", "Package id 0");
+    tree.write("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "2100000");
+    tree.write("sys/devices/system/cpu/cpufreq/policy0/scaling_driver", "intel_pstate");
+    tree.write("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "powersave");
+    tree.write("sys/devices/system/cpu/intel_pstate/no_turbo", "1");
+    let (mut cpu, _) = open(&tree);
+    cpu.inspect(at_ms(0));
+    tree.write("sys/class/powercap/intel-rapl:0/energy_uj", "31000000");
+    let inspection = cpu.inspect(at_ms(2_000));
+    let reads = |name: &str| -> Vec<_> {
+        let named = inspection.sensors.iter().filter(|sensor| sensor.name == name);
+        named.map(|sensor| sensor.reading.clone()).collect()
+    };
+    assert_eq!(reads("power"), [Access::Here(15.0)]);
+    assert_eq!(reads("energy_counter"), [31.0, 7e-6, 900.0].map(Access::Here));
+    assert_eq!(reads("temperature"), [Access::Here(51.5)]);
+    assert_eq!(reads("core_clock"), [Access::Here(2100.0)]);
+    let psys = inspection.sensors.iter().find(|sensor| sensor.source.contains("(psys")).unwrap();
+    assert!(psys.source.contains("not added"), "{}", psys.source);
+    let stands: Vec<_> = inspection.knobs.iter().map(|knob| knob.stands.clone()).collect();
+    assert_eq!(stands, [Some(4.0), Some(3100.0), Some(230.0)].map(Access::Here));
+    let fact = |name: &str| inspection.facts.iter().find(|(fact, _)| *fact == name).unwrap().1.clone();
+    assert_eq!(fact("clock_driver"), Access::Here("intel_pstate".into()));
+    assert_eq!(fact("clock_governor"), Access::Here("powersave".into()));
+    assert!(matches!(fact("boost"), Access::Here(boost) if boost.starts_with("off")));
+    assert!(matches!(fact("counters_to_be_read"), Access::Here(said) if said.contains("131 s")));
+}
+
+#[test]
+fn knobs_that_may_not_be_turned_are_shown_with_their_range_and_what_grants_them() {
+    let tree = two_packages();
+    let (mut cpu, _) = open(&tree);
+    // Root may write everything, so the refusal itself is made here.
+    let refused = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+    let denied = system_file::no_access(&system_file::failed("write", &tree.path(LIMIT), refused()));
+    let Access::Here(clock) = &mut cpu.clock else { panic!("no clock") };
+    clock.refuse(denied);
+    assert!(matches!(turnable_clock(&cpu.clock), Access::Denied { .. }));
+    let inspection = cpu.inspect(at_ms(0));
+    let clock = &inspection.knobs[1];
+    assert_eq!(clock.range.as_ref().map(|range| range.max), Some(3500.0));
+    assert_eq!(clock.stands, Access::Here(Some(3100.0)));
+    let Access::Denied { fix, .. } = &clock.turnable else { panic!("not denied") };
+    assert!(fix.contains("setcap cap_dac_override=ep") && fix.ends_with("scaling_max_freq"), "{fix}");
+}
+
+#[test]
+fn perf_events_measure_where_powercap_does_not() {
+    let tree = virtual_machine();
+    super::rapl::perf_event::tests::power_pmu(&tree);
+    let joules = Arc::new(AtomicU64::new(0));
+    let ticks = Arc::clone(&joules);
+    let open_event = move |_: &perf_event::Event| -> std::io::Result<perf_event::ReadTicks> {
+        let ticks = Arc::clone(&ticks);
+        Ok(Box::new(move || Ok(ticks.fetch_add(2, Ordering::Relaxed))))
+    };
+    let budget = CoreBudget::new(4);
+    let cpu =
+        CpuDevice::with_events("cpu".into(), &tree.roots(), None, Arc::clone(&budget), &open_event).unwrap();
+    assert_eq!(
+        cpu.info().power_provenance,
+        Provenance::new(Basis::Measured, "RAPL package-0 + package-1 + dram by perf_event")
+    );
+    let mut cpu = Held::new(Box::new(cpu));
+    let mut now_ms = 0;
+    let now = || {
+        now_ms += 100;
+        at_ms(now_ms)
+    };
+    let seen_outside = |knob| (knob == DeviceKnob::ComputeUnits).then(|| f64::from(budget.limit()));
+    conformance::check(&mut cpu, now, seen_outside).unwrap();
+    assert!(joules.load(Ordering::Relaxed) > 100);
 }
 
 /// Real files, whatever they hold here: opening and reading must not fail on any Linux.
@@ -167,4 +315,5 @@ fn opens_the_cpu_of_this_machine() {
     let mut cpu = CpuDevice::new("cpu".into(), &roots, None, CoreBudget::new(1)).unwrap();
     println!("{:#?}\n{:?}", cpu.info(), cpu.power_source());
     assert!(cpu.read(Timestamp::ZERO).unwrap().energy.is_some());
+    println!("{:#?}", cpu.inspect(at_ms(100)));
 }
