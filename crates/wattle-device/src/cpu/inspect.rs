@@ -1,14 +1,18 @@
 //! Everything there is to see of a CPU, for people: sensors, knobs and facts, each with why not.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use wattle_core::knob::{DeviceKnob, KnobRange};
 use wattle_core::time::Timestamp;
 
+use super::power_meter::PowerMeter;
 use super::rapl::powercap;
 use super::topology::Topology;
-use super::{CpuDevice, PowerMeter, and_then, system_file};
+use super::{CpuDevice, and_then, system_file};
 use crate::device::{Access, Device, DeviceError, Inspection, KnobView, SensorView};
 
 /// Drivers of the sensors in a CPU: Intel's, AMD's, and that of ARM boards.

@@ -8,6 +8,7 @@ mod cpufreq;
 mod cstates;
 mod inspect;
 mod power_estimate;
+mod power_meter;
 mod rapl;
 mod system_file;
 mod topology;
@@ -29,7 +30,7 @@ use wattle_core::units::Joules;
 
 use self::cpufreq::CpuFreq;
 use self::cstates::IdleStates;
-use self::power_estimate::EstimatedEnergy;
+use self::power_meter::{PowerMeter, estimated, why_not};
 use self::rapl::limit::PowerLimits;
 use self::rapl::perf_event::{self, OpenEvent};
 use self::rapl::{Rapl, Ways};
@@ -38,6 +39,7 @@ use crate::device::{Access, Device, DeviceError, DeviceInfo, Inspection, KnobSta
 
 pub use self::core_budget::{CoreBudget, CoreGrant};
 pub use self::power_estimate::{CpuPowerEstimate, CpuPowerEstimateError};
+pub use self::power_meter::CpuPowerSource;
 pub use self::topology::{LogicalCpu, Topology};
 
 /// The name of the one CPU device of a machine.
@@ -74,24 +76,6 @@ pub struct CpuDevice {
     idle_states: IdleStates,
     /// When it was last inspected, and the energy then.
     inspected: Option<(Timestamp, Joules)>,
-}
-
-/// How the power of a CPU is known.
-#[derive(Debug)]
-pub enum CpuPowerSource<'a> {
-    /// By its energy counters.
-    Rapl,
-    /// By an estimate, because the counters are not to be had.
-    Estimate {
-        /// Why not, way by way, with what would grant it.
-        because: &'a str,
-    },
-}
-
-#[derive(Debug)]
-enum PowerMeter {
-    Rapl(Rapl),
-    Estimate { energy: EstimatedEnergy, because: String },
 }
 
 /// The CPU of this machine: one device, however many packages it has. As [`CpuDevice::new`].
@@ -202,33 +186,6 @@ impl CpuDevice {
     fn turnable(&self, knob: DeviceKnob) -> Result<(), DeviceError> {
         if self.info.range(knob).is_some() { Ok(()) } else { Err(self.info.no_such_knob(knob)) }
     }
-}
-
-/// From now on power is estimated, and `info` says so. Energy goes on from `energy`.
-fn estimated(
-    info: &mut DeviceInfo,
-    estimate: &CpuPowerEstimate,
-    energy: Joules,
-    because: String,
-) -> PowerMeter {
-    let provenance = estimate.provenance();
-    let source = &provenance.source;
-    tracing::warn!(device = %info.id, because, source, "power is estimated, not measured");
-    info.idle_power = Some((estimate.idle_watts(), provenance.clone()));
-    info.full_power = Some((estimate.full_watts(), provenance.clone()));
-    info.power_provenance = provenance;
-    PowerMeter::Estimate { energy: EstimatedEnergy::new(estimate.clone()).starting_at(energy), because }
-}
-
-/// Why no way leads to the energy counters.
-fn why_not(ways: &Ways) -> String {
-    let tried = [("powercap", Some(&ways.powercap)), ("perf_event", ways.perf_event.as_ref())];
-    let said = tried.into_iter().filter_map(|(way, access)| match access? {
-        Access::Here(_) => None,
-        Access::Absent { because } | Access::Failed { because } => Some(format!("{way}: {because}")),
-        Access::Denied { because, fix } => Some(format!("{way}: {because}; to be let: {fix}")),
-    });
-    said.collect::<Vec<_>>().join("; ")
 }
 
 /// How far the clock turns, where this user may turn it.

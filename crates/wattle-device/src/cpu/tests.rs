@@ -11,10 +11,10 @@ use super::*;
 use crate::conformance;
 use crate::held::Held;
 
-const LIMIT: &str = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq";
+pub(super) const LIMIT: &str = "sys/devices/system/cpu/cpufreq/policy0/scaling_max_freq";
 
 /// Two busy-free cores with a name, no counters, no clock: what a virtual machine shows.
-fn virtual_machine() -> FakeTree {
+pub(super) fn virtual_machine() -> FakeTree {
     let tree = FakeTree::new();
     tree.ticks(0, 0, 0);
     tree.write("proc/cpuinfo", "processor\t: 0\nmodel name\t: Fake(R) CPU @ 2.50GHz\nmodel name\t: other\n");
@@ -22,7 +22,7 @@ fn virtual_machine() -> FakeTree {
 }
 
 /// As [`virtual_machine`], with an energy counter and a clock.
-fn bare_metal() -> FakeTree {
+pub(super) fn bare_metal() -> FakeTree {
     let tree = virtual_machine();
     tree.write("sys/class/powercap/intel-rapl:0/name", "package-0");
     tree.write("sys/class/powercap/intel-rapl:0/energy_uj", "1000000");
@@ -34,7 +34,7 @@ fn bare_metal() -> FakeTree {
 }
 
 /// As [`bare_metal`], with a second package and limits of power.
-fn two_packages() -> FakeTree {
+pub(super) fn two_packages() -> FakeTree {
     let tree = bare_metal();
     limited(&tree, 0, 140, 150);
     limited(&tree, 1, 90, 100);
@@ -45,12 +45,12 @@ fn two_packages() -> FakeTree {
     tree
 }
 
-fn open(tree: &FakeTree) -> (CpuDevice, Arc<CoreBudget>) {
+pub(super) fn open(tree: &FakeTree) -> (CpuDevice, Arc<CoreBudget>) {
     let budget = CoreBudget::new(4);
     (CpuDevice::new("cpu".into(), &tree.roots(), None, Arc::clone(&budget)).unwrap(), budget)
 }
 
-fn at_ms(milliseconds: u64) -> Timestamp {
+pub(super) fn at_ms(milliseconds: u64) -> Timestamp {
     Timestamp::from_duration(Duration::from_millis(milliseconds))
 }
 
@@ -208,75 +208,6 @@ fn energy_goes_on_by_the_estimate_when_a_package_stands_still() {
     assert_eq!(cpu.info().power_provenance.basis, Basis::Assumed);
     tree.ticks(200, 0, 100);
     assert_eq!(cpu.read(at_ms(12_000)).unwrap().energy, Some(Joules::new(9.0)), "2 J, then 7 W for 1 s");
-}
-
-#[test]
-fn a_virtual_machine_shows_what_it_lacks_as_absent() {
-    let tree = virtual_machine();
-    let (mut cpu, _) = open(&tree);
-    let inspection = cpu.inspect(at_ms(0));
-    let turnable: Vec<_> = inspection.knobs.iter().map(|knob| (knob.knob, knob.turnable.clone())).collect();
-    assert!(matches!(turnable[0], (DeviceKnob::ComputeUnits, Access::Here(()))));
-    assert!(matches!(turnable[1], (DeviceKnob::CoreClock, Access::Absent { .. })));
-    assert!(matches!(turnable[2], (DeviceKnob::PowerLimit, Access::Absent { .. })));
-    let counters = inspection.sensors.iter().filter(|sensor| sensor.name == "energy_counter");
-    assert!(counters.clone().all(|sensor| matches!(sensor.reading, Access::Absent { .. })));
-    assert_eq!(counters.count(), 2, "one for each way");
-    assert!(inspection.facts.iter().all(|(_, fact)| matches!(fact, Access::Absent { .. })));
-}
-
-#[test]
-fn a_machine_shows_its_counters_temperatures_clocks_and_limits() {
-    let tree = two_packages();
-    tree.write("sys/class/hwmon/hwmon0/name", "nvme");
-    tree.write("sys/class/hwmon/hwmon0/temp1_input", "99000");
-    tree.write("sys/class/hwmon/hwmon1/name", "coretemp");
-    tree.write("sys/class/hwmon/hwmon1/temp1_input", "40000");
-    tree.write("sys/class/hwmon/hwmon1/temp2_input", "51500");
-    tree.write("sys/class/hwmon/hwmon1/temp2_label", "Package id 0");
-    tree.write("sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq", "2100000");
-    tree.write("sys/devices/system/cpu/cpufreq/policy0/scaling_driver", "intel_pstate");
-    tree.write("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "powersave");
-    tree.write("sys/devices/system/cpu/intel_pstate/no_turbo", "1");
-    let (mut cpu, _) = open(&tree);
-    cpu.inspect(at_ms(0));
-    tree.write("sys/class/powercap/intel-rapl:0/energy_uj", "31000000");
-    let inspection = cpu.inspect(at_ms(2_000));
-    let reads = |name: &str| -> Vec<_> {
-        let named = inspection.sensors.iter().filter(|sensor| sensor.name == name);
-        named.map(|sensor| sensor.reading.clone()).collect()
-    };
-    assert_eq!(reads("power"), [Access::Here(15.0)]);
-    assert_eq!(reads("energy_counter"), [31.0, 7e-6, 900.0].map(Access::Here));
-    assert_eq!(reads("temperature"), [Access::Here(51.5)]);
-    assert_eq!(reads("core_clock"), [Access::Here(2100.0)]);
-    let psys = inspection.sensors.iter().find(|sensor| sensor.source.contains("(psys")).unwrap();
-    assert!(psys.source.contains("not added"), "{}", psys.source);
-    let stands: Vec<_> = inspection.knobs.iter().map(|knob| knob.stands.clone()).collect();
-    assert_eq!(stands, [Some(4.0), Some(3100.0), Some(230.0)].map(Access::Here));
-    let fact = |name: &str| inspection.facts.iter().find(|(fact, _)| *fact == name).unwrap().1.clone();
-    assert_eq!(fact("clock_driver"), Access::Here("intel_pstate".into()));
-    assert_eq!(fact("clock_governor"), Access::Here("powersave".into()));
-    assert!(matches!(fact("boost"), Access::Here(boost) if boost.starts_with("off")));
-    assert!(matches!(fact("counters_to_be_read"), Access::Here(said) if said.contains("131 s")));
-}
-
-#[test]
-fn knobs_that_may_not_be_turned_are_shown_with_their_range_and_what_grants_them() {
-    let tree = two_packages();
-    let (mut cpu, _) = open(&tree);
-    // Root may write everything, so the refusal itself is made here.
-    let refused = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-    let denied = system_file::no_access(&system_file::failed("write", &tree.path(LIMIT), refused()));
-    let Access::Here(clock) = &mut cpu.clock else { panic!("no clock") };
-    clock.refuse(denied);
-    assert!(matches!(turnable_clock(&cpu.clock), Access::Denied { .. }));
-    let inspection = cpu.inspect(at_ms(0));
-    let clock = &inspection.knobs[1];
-    assert_eq!(clock.range.as_ref().map(|range| range.max), Some(3500.0));
-    assert_eq!(clock.stands, Access::Here(Some(3100.0)));
-    let Access::Denied { fix, .. } = &clock.turnable else { panic!("not denied") };
-    assert!(fix.contains("setcap cap_dac_override=ep") && fix.ends_with("scaling_max_freq"), "{fix}");
 }
 
 #[test]

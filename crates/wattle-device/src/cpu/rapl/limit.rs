@@ -129,7 +129,14 @@ impl PowerLimits {
     /// Sets the limit of all packages together, puts it in force, and reads it back. Stops at the first
     /// package that fails: those before it keep the new limit until they are put back.
     pub(in super::super) fn set(&self, limit: Watts) -> Result<(), DeviceError> {
-        let Access::Here(range) = self.range() else { return Ok(()) };
+        let Access::Here(range) = self.range() else {
+            return Err(DeviceError::Driver {
+                device: self.device.clone(),
+                action: "set the power limit".into(),
+                said: "its range isn't known".into(),
+                hint: "",
+            });
+        };
         let turned = range.max - range.min;
         let share = if turned > 0.0 { ((limit.get() - range.min) / turned).clamp(0.0, 1.0) } else { 1.0 };
         for zone in &self.zones {

@@ -7,6 +7,9 @@ use std::path::Path;
 use super::super::{CpuRoots, system_file};
 use crate::device::DeviceError;
 
+/// Reads the quota of one group, in cores.
+type ReadQuota = fn(&Path) -> Result<Option<f64>, DeviceError>;
+
 /// The lowest quota of the group and those it is in, in cores; `None` where none has one.
 pub(super) fn quota_cores(roots: &CpuRoots) -> Result<Option<f64>, DeviceError> {
     let text = match system_file::read(&roots.proc.join("self/cgroup")) {
@@ -18,7 +21,7 @@ pub(super) fn quota_cores(roots: &CpuRoots) -> Result<Option<f64>, DeviceError> 
     for line in text.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
-        let (mount, quota): (_, fn(&Path) -> Result<Option<f64>, DeviceError>) = match controllers {
+        let (mount, quota): (_, ReadQuota) = match controllers {
             "" => (mount.clone(), unified),
             list if list.split(',').any(|controller| controller == "cpu") => (mount.join(list), version_1),
             _ => continue,

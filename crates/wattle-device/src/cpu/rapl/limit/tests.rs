@@ -64,6 +64,8 @@ fn without_a_highest_limit_the_one_found_is_the_highest_and_a_senseless_one_is_n
     limited(&tree, 0, 4095, 0);
     let Access::Absent { because } = open(&tree).range() else { panic!("4095 W is no limit") };
     assert!(because.contains("4095 W"), "{because}");
+    assert!(matches!(open(&tree).set(Watts::new(65.0)), Err(DeviceError::Driver { .. })));
+    assert_eq!(limit_uw(&tree, 0), 4_095_000_000);
     tree.write("sys/class/powercap/intel-rapl:0/constraint_1_min_power_uw", "20000000");
     limited(&tree, 0, 65, 80);
     assert_eq!(ends(&open(&tree)), (20.0, 80.0));
