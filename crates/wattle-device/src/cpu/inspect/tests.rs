@@ -72,3 +72,27 @@ fn knobs_that_may_not_be_turned_are_shown_with_their_range_and_what_grants_them(
     let Access::Denied { fix, .. } = &clock.turnable else { panic!("not denied") };
     assert!(fix.contains("setcap cap_dac_override=ep") && fix.ends_with("scaling_max_freq"), "{fix}");
 }
+
+/// With real refusals, which root is never given.
+#[test]
+fn a_user_without_rights_is_told_how_to_be_let_to_read_and_to_turn() {
+    use std::os::unix::fs::PermissionsExt;
+    let tree = two_packages();
+    let counter = "sys/class/powercap/intel-rapl:1/energy_uj";
+    for (path, mode) in [(counter, 0o000), (LIMIT, 0o444)] {
+        fs::set_permissions(tree.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    if fs::File::open(tree.path(counter)).is_ok() {
+        return println!("not tested: this user is refused nothing");
+    }
+    let (mut cpu, _) = open(&tree);
+    assert!(cpu.info().range(DeviceKnob::CoreClock).is_none());
+    let inspection = cpu.inspect(at_ms(0));
+    let by_powercap = inspection.sensors.iter().find(|sensor| sensor.source == "RAPL by powercap").unwrap();
+    let Access::Denied { fix, .. } = &by_powercap.reading else { panic!("{by_powercap:?}") };
+    assert!(fix.contains("cap_dac_read_search=ep") && fix.ends_with(counter), "{fix}");
+    let clock = &inspection.knobs[1];
+    assert_eq!(clock.range.as_ref().map(|range| range.max), Some(3500.0));
+    assert!(matches!(&clock.turnable, Access::Denied { fix, .. } if fix.ends_with(LIMIT)), "{clock:?}");
+    assert!(matches!(inspection.knobs[2].turnable, Access::Here(())));
+}
