@@ -102,7 +102,9 @@ fn observation(models: usize) -> Observation {
         arrived_rows: 10,
         completed_rows: 10,
         executed_batches: 10,
+        batches_took: TICK,
         running_batches: 1,
+        busy: TICK,
         interval: TICK,
         setting_since: Timestamp::ZERO,
     };

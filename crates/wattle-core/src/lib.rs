@@ -27,6 +27,7 @@ pub mod policy;
 pub mod profile;
 pub mod provenance;
 pub mod queueing;
+pub mod refinement;
 pub mod shared_power;
 pub mod signal;
 pub mod time;

@@ -74,8 +74,13 @@ pub struct ModelObservation {
     pub completed_rows: u64,
     /// Batches executed since the last ask.
     pub executed_batches: u64,
+    /// Time that these batches took, all together.
+    pub batches_took: Duration,
     /// Batches that run now.
     pub running_batches: u32,
+    /// Time in which batches ran since the last ask, of all instances together; with that of batches
+    /// that run now.
+    pub busy: Duration,
     /// Since the last ask.
     pub interval: Duration,
     /// When a serving knob of this model was last turned.

@@ -11,6 +11,8 @@ use serde::Serialize;
 use crate::id::{DeviceId, FamilyName, ModelName};
 use crate::knob::{DeviceSetting, ServingChange};
 use crate::observation::Observation;
+use crate::profile::Profile;
+use crate::refinement::Refinement;
 use crate::units::Megahertz;
 
 pub use reason::Reason;
@@ -23,6 +25,15 @@ pub trait Policy: Send {
 
     /// Decides what to turn, given what was seen since the last call.
     fn decide(&mut self, seen: &Observation) -> Decision;
+
+    /// Plans with `profiles` from now on, in place of those it was made with: the same models and
+    /// operating points, with figures as they are seen to be. A policy without profiles does nothing.
+    fn refine(&mut self, _profiles: &BTreeMap<ModelName, Profile>) {}
+
+    /// What is known of how far its profiles are off; `None` where that is not followed.
+    fn refinement(&self) -> Option<&Refinement> {
+        None
+    }
 }
 
 /// What to turn, and why.

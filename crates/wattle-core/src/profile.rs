@@ -3,11 +3,16 @@
 //! A profile answers from its rows and between them, never beyond them: outside its hull it says
 //! "unknown". Reading and writing the file is in [`mod@format`].
 
+pub mod diff;
 mod enclosing;
 pub mod format;
 mod interpolate;
-mod partition;
+mod knobs;
+pub mod merge;
+mod overview;
+pub mod partition;
 mod predictor;
+mod scale;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +24,10 @@ use crate::units::Watts;
 
 pub use format::ProfileError;
 pub use interpolate::Prediction;
+pub use knobs::{KnobValue, PointKnob};
+pub use overview::{BasisCounts, LeaveOneOut, nearest_rank};
 pub use predictor::Predictor;
+pub(crate) use scale::scale;
 
 /// Operating points of one model on one device, and what was seen at each.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -125,9 +133,9 @@ impl Profile {
         &self,
         bound: Watts,
         figure: PowerFigure,
-        wanted: impl Fn(&OperatingPoint) -> bool,
+        wanted: impl Fn(&ProfileRow) -> bool,
     ) -> Option<&ProfileRow> {
-        let fitting = self.rows.iter().filter(|row| wanted(&row.point)).filter_map(|row| {
+        let fitting = self.rows.iter().filter(|row| wanted(row)).filter_map(|row| {
             let power = figure.of(row).filter(|power| *power <= bound)?;
             Some((row, row.throughput_rps?, power))
         });
@@ -142,11 +150,11 @@ impl Profile {
     pub fn least_hungry(
         &self,
         figure: PowerFigure,
-        wanted: impl Fn(&OperatingPoint) -> bool,
+        wanted: impl Fn(&ProfileRow) -> bool,
     ) -> Option<&ProfileRow> {
         self.rows
             .iter()
-            .filter(|row| wanted(&row.point))
+            .filter(|row| wanted(row))
             .filter_map(|row| Some((row, figure.of(row)?)))
             .min_by(|(_, a), (_, b)| a.get().total_cmp(&b.get()))
             .map(|(row, _)| row)

@@ -34,22 +34,20 @@ impl Held {
         Self { device, watched: Arc::default(), hold: None, watch: None, told_stalls: 0 }
     }
 
-    /// Holds `device`, and records in `folder` how its knobs stand before they are turned. A device all
-    /// of whose knobs end with this process, as a budget of threads does, is free to others.
+    /// Holds `device`, so that no other process can, and records in `folder` how its knobs stand before
+    /// they are turned. For a device that [needs a lease](needs_lease).
     ///
     /// # Errors
     /// [`LeaseError::InUse`] where another process holds it, and [`LeaseError::Left`] where one was
     /// killed and what it left is not [put back](crate::recover::recover) yet.
     pub fn with_lease(device: Box<dyn Device>, folder: &LeaseFolder) -> Result<Self, LeaseError> {
-        let mut held = Self::new(device);
-        if needs_lease(&mut *held.device) {
-            let device = held.info().id.clone();
-            let hold = folder.hold(&device)?;
-            if hold.file().exists() {
-                return Err(LeaseError::Left { device, path: hold.file().into() });
-            }
-            held.hold = Some(hold);
+        let id = device.info().id.clone();
+        let hold = folder.hold(&id)?;
+        if hold.file().exists() {
+            return Err(LeaseError::Left { device: id, path: hold.file().into() });
         }
+        let mut held = Self::new(device);
+        held.hold = Some(hold);
         Ok(held)
     }
 
@@ -190,7 +188,8 @@ impl Held {
     }
 }
 
-/// Whether a knob of `device` stays as it is turned when this process ends.
+/// Whether a knob of `device` stays as it is turned when this process ends. Where all end with it, as a
+/// budget of threads does, several processes can turn theirs side by side.
 pub fn needs_lease(device: &mut dyn Device) -> bool {
     let knobs: Vec<_> = device.info().knobs.iter().map(|range| range.knob).collect();
     // One whose state can't be read now may stay as well.

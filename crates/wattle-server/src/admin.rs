@@ -11,6 +11,7 @@
 //! DELETE /wattle/v1/power-cap           back to the configured cap
 //! GET    /wattle/v1/models/NAME/knobs   where the serving knobs stand
 //! PUT    /wattle/v1/models/NAME/knobs   {"batch_size": 8, ...}: those named are turned
+//! GET    /wattle/v1/models/NAME/profile the profile that the policy plans with, refined by what was seen
 //! ```
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/wattle/v1/decisions", get(show_decisions))
         .route("/wattle/v1/power-cap", get(show_cap).put(set_cap).delete(clear_cap))
         .route("/wattle/v1/models/{model}/knobs", get(show_knobs).put(turn_knobs))
+        .route("/wattle/v1/models/{model}/profile", get(show_profile))
         .fallback(|| async { ApiError::new(ErrorKind::NotFound, "Not Found") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(ErrorKind::MethodNotAllowed, "Method Not Allowed")
@@ -125,6 +127,24 @@ async fn show_knobs(
 ) -> Result<Json<Value>, ApiError> {
     let served = admin.repository.find(&model, "")?;
     Ok(Json(json!({ "setting": served.executor.setting(), "limits": served.executor.limits() })))
+}
+
+/// As the text of a profile file, to be saved in place of the one that was read.
+async fn show_profile(
+    State(admin): State<Arc<Admin>>,
+    Path(model): Path<String>,
+) -> Result<Response, ApiError> {
+    let served = admin.repository.find(&model, "")?;
+    let refined = admin.control.refined_profiles();
+    let profile = refined.as_ref().and_then(|profiles| profiles.get(&served.name));
+    let profile = profile.ok_or_else(|| {
+        let why = format!(
+            "no refined profile of model '{model}': the policy was started without a profile of it, or refinement \
+             is turned off"
+        );
+        ApiError::new(ErrorKind::NotFound, why)
+    })?;
+    Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], profile.to_text()).into_response())
 }
 
 async fn turn_knobs(

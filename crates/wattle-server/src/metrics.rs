@@ -355,11 +355,28 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
             counter(&labels, totals.energy.get())
         })
         .collect();
+    let drifts: Vec<Metric> = status
+        .profile_drift
+        .iter()
+        .map(|drift| {
+            // Power is the device's, and so of all models.
+            let of = match &drift.model {
+                Some(model) => ("model", model.as_str()),
+                None => ("device", id[0].1),
+            };
+            gauge(&[of, ("figure", drift.figure.name())], drift.ratio)
+        })
+        .collect();
     let reasons: Vec<Metric> = control
         .reasons()
         .iter()
         .map(|(reason, count)| counter(&[("reason", reason)], *count as f64))
         .collect();
+    if !drifts.is_empty() {
+        let help =
+            "What is seen over what the profiles say: batch time of a model, power above idle of the device";
+        families.push(family("wattle_profile_drift_ratio", help, MetricType::GAUGE, drifts));
+    }
     for (name, help, metrics) in [
         ("wattle_model_energy_joules_total", "Energy attributed to the model", by_model),
         ("wattle_decision_reasons_total", "How often the policy gave each reason", reasons),

@@ -5,6 +5,7 @@
 //! Power is even within an epoch; a cap and a carbon intensity that change within it count from when they do.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wattle_core::id::ModelName;
 use wattle_core::ledger::Activity;
@@ -124,6 +125,8 @@ struct Epochs<'a> {
     asked: Vec<f64>,
     served: Vec<f64>,
     batches: Vec<f64>,
+    /// Seconds in which they ran, of all instances together.
+    busy: Vec<f64>,
     family_asked: Vec<f64>,
 }
 
@@ -145,6 +148,7 @@ impl<'a> Epochs<'a> {
             asked: vec![0.0; plan.models.len()],
             served: vec![0.0; plan.models.len()],
             batches: vec![0.0; plan.models.len()],
+            busy: vec![0.0; plan.models.len()],
             family_asked: vec![0.0; plan.families.len()],
         }
     }
@@ -183,6 +187,8 @@ impl<'a> Epochs<'a> {
                 observed.queued_rows = if asked.is_finite() { 0 } else { 1_000_000 };
                 observed.completed_rows = self.served[index] as u64;
                 observed.executed_batches = self.batches[index] as u64;
+                observed.busy = Duration::try_from_secs_f64(self.busy[index]).unwrap_or(Duration::MAX);
+                observed.batches_took = observed.busy;
                 observed.running_batches = if asked > 0.0 { observed.setting.instances } else { 0 };
             }
             for (index, observed) in seen.families.iter_mut().enumerate() {
@@ -255,7 +261,7 @@ impl<'a> Epochs<'a> {
         for (index, model) in self.plan.models.iter().enumerate() {
             let setting = &self.knobs.settings[index];
             let (sums, asked) = (&mut self.sums[index], self.asked[index]);
-            (self.served[index], self.batches[index]) = (0.0, 0.0);
+            (self.served[index], self.batches[index], self.busy[index]) = (0.0, 0.0, 0.0);
             if setting.instances == 0 {
                 sums.parked_seconds += seconds;
                 if asked.is_finite() {
@@ -293,6 +299,7 @@ impl<'a> Epochs<'a> {
                 sums.misses += served;
             }
             (self.served[index], self.batches[index]) = (served, served / batch_rows);
+            self.busy[index] = busy * f64::from(setting.instances);
             let work = Activity {
                 core_seconds: busy * f64::from(setting.instances) * f64::from(setting.cores_per_instance),
                 rows: served as u64,

@@ -1,18 +1,20 @@
 //! Runs a scenario under each of its policies and seeds, on all cores, each beside its oracle.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use wattle_core::foresight::Foresight;
+use wattle_core::id::ModelName;
 use wattle_core::policies::carbon_adaptive::IntensityWindow;
 use wattle_core::policies::{PolicyConfig, PolicyError, PolicyOptions, gating_of};
-use wattle_core::profile::PowerFigure;
+use wattle_core::profile::{PowerFigure, Profile};
 
 use crate::epoch_level;
 use crate::foresight;
-use crate::plan::{Plan, Target};
+use crate::plan::{ModelPlan, Plan, Target};
 use crate::request_level::{self, Outcome};
 use crate::scenario::{Level, Loaded, PolicyFile, ScenarioError, told};
 use crate::summary::OracleDistance;
@@ -226,6 +228,8 @@ impl Experiment {
             return Err(format!("{policy} knows no best here: {unknown}"));
         }
         oracle.options.foresight = Some(future);
+        // The best possible is best on the device as it is.
+        oracle.options.profiles = oracle.true_profiles();
         oracle.options.cap_handling = Default::default();
         if SEARCHES.contains(&contender.name.as_str()) {
             // A search goes by samples, which are means: a bound by the maximum could be beaten.
@@ -272,6 +276,19 @@ impl Contender {
             .filter_map(|model| Some((model.name.clone(), model.objective?)))
             .collect();
         Ok(Self { label, name: config.name, options, plan: loaded.gated_plan(gating)? })
+    }
+
+    /// The profiles as they would be measured on the devices as they are.
+    fn true_profiles(&self) -> BTreeMap<ModelName, Profile> {
+        let mut profiles = BTreeMap::new();
+        for (index, device) in self.plan.devices.iter().enumerate() {
+            let here = self.plan.models.iter().filter(|model| model.device == index);
+            let of_model = |model: &ModelPlan| {
+                Some((model.name.clone(), self.options.profiles.get(&model.name)?.clone()))
+            };
+            profiles.extend(device.truth.of(&here.filter_map(of_model).collect()));
+        }
+        profiles
     }
 
     fn policy(&self, scenario: &str) -> Result<Box<dyn wattle_core::policy::Policy>, ExperimentError> {

@@ -137,7 +137,9 @@ pub(crate) fn observation(plan: &Plan) -> Observation {
         arrived_rows: 0,
         completed_rows: 0,
         executed_batches: 0,
+        batches_took: Duration::ZERO,
         running_batches: 0,
+        busy: Duration::ZERO,
         interval: Duration::ZERO,
         setting_since: Timestamp::ZERO,
     };

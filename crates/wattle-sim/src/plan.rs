@@ -9,6 +9,7 @@ use wattle_core::played_device::PlayedDevice;
 use wattle_core::provenance::Provenance;
 use wattle_core::signal::Signal;
 
+use crate::scenario::Truth;
 use crate::workload::Source;
 
 /// One run but for its policy and its seed.
@@ -43,6 +44,8 @@ pub struct DevicePlan {
     pub id: DeviceId,
     /// What its batches take and draw, with nothing running.
     pub played: PlayedDevice,
+    /// How far it is from the profiles that policies plan with.
+    pub truth: Truth,
     /// How its power is known.
     pub provenance: Provenance,
     /// Standard deviation of the error of each power sample a policy sees, as a share of the power.

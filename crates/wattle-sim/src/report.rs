@@ -5,6 +5,9 @@ pub(crate) mod example;
 mod figures;
 mod number;
 mod page;
+mod profile_plots;
+mod profile_report;
+mod profile_slice;
 mod run_plots;
 mod run_report;
 #[cfg(test)]
@@ -13,4 +16,6 @@ mod tests;
 pub(crate) mod well_formed;
 
 pub use page::{Block, Cell, Page, Plot, Table};
+pub use profile_report::{ProfileReport, profile_report};
+pub use profile_slice::{ProfileView, ProfileViewError};
 pub use run_report::run_report;

@@ -9,6 +9,7 @@ pub(crate) mod load;
 mod model;
 mod signal;
 mod traffic;
+mod truth;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub use load::{Loaded, ScenarioError};
 pub use model::ModelFile;
 pub use signal::SignalFile;
 pub use traffic::WorkloadFile;
+pub use truth::Truth;
 
 /// The file, as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -95,6 +97,12 @@ pub struct DeviceFile {
     /// Standard deviation of the error of each power sample a policy sees, as a share.
     #[serde(default)]
     pub sensor_noise: f64,
+    /// What it draws above idle, over what the profiles that policies plan with say. 1 by default.
+    #[serde(default = "one")]
+    pub power_ratio: f64,
+    /// How long its batches take, over what these profiles say. 1 by default.
+    #[serde(default = "one")]
+    pub batch_time_ratio: f64,
 }
 
 /// One family.
@@ -148,6 +156,10 @@ pub struct InputFile {
 
 fn default_points() -> usize {
     1000
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn default_oracle() -> bool {

@@ -93,12 +93,10 @@ impl DeviceArgs {
         let mut device = discover::open(wanted, at)
             .map_err(|error| anyhow!("{error}; or simulated, which is made of the models' profiles"))
             .context(ConfigError)?;
-        match self.lease_folder() {
-            Ok(leases) => Held::with_lease(device, &leases).context(ConfigError),
-            // A machine on which nothing can be written does all the same, if there is no knob to record.
-            Err(error) if self.lease_folder.is_some() || needs_lease(&mut *device) => Err(error),
-            Err(_) => Ok(Held::new(device)),
+        if !needs_lease(&mut *device) {
+            return Ok(Held::new(device));
         }
+        Held::with_lease(device, &self.lease_folder()?).context(ConfigError)
     }
 
     /// [Takes](Self::take) the device `wanted` for a control loop, and has it watched that the loop, which

@@ -33,7 +33,8 @@ pub(crate) fn read_all(
     Ok(profiles)
 }
 
-fn read(path: &Path) -> Result<Profile> {
+/// Reads one profile; what is wrong with it is a fault of the configuration.
+pub(crate) fn read(path: &Path) -> Result<Profile> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("failed to read the profile {}", path.display()))
         .context(ConfigError)?;

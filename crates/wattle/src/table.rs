@@ -28,6 +28,7 @@ impl fmt::Display for Table {
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let is_number = |cell: &String| cell.parse::<f64>().is_ok() || cell == "-";
+        // The heading of a column of texts stands where they begin.
         let is_of_numbers = |column: usize| {
             let cells = self.0.iter().skip(1).filter_map(|row| row.get(column));
             self.0.len() == 1 || cells.into_iter().any(is_number)

@@ -3,12 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
+#[path = "../../wattle-device/tests/mock_nvml/mod.rs"]
+mod mock_nvml;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use mock_nvml::Mock;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -211,7 +215,8 @@ fn what_is_wrong_with_the_device_is_told() {
         assert!(text(&refused).contains(expected), "{} without {expected}", text(&refused));
     };
     check(&["--device", "tpu:0"], "device \"tpu:0\" is of no driver there is; expected cpu");
-    check(&["--device", "cpu:1"], "device \"cpu:1\" is not here; expected cpu; or simulated");
+    check(&["--device", "cpu:1"], "device \"cpu:1\" is not here; expected cpu");
+    check(&["--device", "cpu:1"], "; or simulated, which is made of the models' profiles");
     check(&["--stall-timeout-ms", "1999"], "stall_timeout_ms is 1999, expected at least 2000");
     fs::write(machine.0.path().join("leases"), "").unwrap();
     check(&[], "leases can't be kept in leases: it is not a folder");
@@ -229,7 +234,7 @@ fn devices_are_shown_as_text_as_json_and_line_by_line() {
     assert_eq!((&cpu["id"], &cpu["power_watts"]["status"]), (&"cpu".into(), &"here".into()), "{json}");
     assert!(json["not_here"].is_array());
 
-    let mut watch = machine.wattle(&["devices", "--watch", "0.1"]);
+    let mut watch = machine.wattle(&["devices", "--watch", "0.1", "--nvml-lib", "none.so"]);
     let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     for _ in 0..2 {
@@ -238,4 +243,18 @@ fn devices_are_shown_as_text_as_json_and_line_by_line() {
     }
     drop(lines); // it ends when nobody reads it any more
     assert!(watch.wait().unwrap().success());
+}
+
+#[test]
+fn a_gpu_is_found_by_the_library_that_is_named() {
+    let (machine, gpu) = (Machine::new(), Mock::new());
+    let library = gpu.path();
+    let library = library.to_str().unwrap();
+    let json = machine.wattle(&["devices", "--json", "--nvml-lib", library]).output().unwrap();
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let found = json["devices"].as_array().unwrap().iter().find(|device| device["driver"] == "nvidia");
+    let gpu = found.unwrap_or_else(|| panic!("no GPU in {json}"));
+    assert_eq!(gpu["id"], "nvidia:GPU-00000000-0000-0000-0000-000000000001");
+    let knobs: Vec<_> = gpu["knobs"].as_array().unwrap().iter().map(|knob| &knob["name"]).collect();
+    assert_eq!(knobs, ["core_clock", "power_limit"]);
 }

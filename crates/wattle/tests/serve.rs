@@ -130,6 +130,11 @@ fn what_a_policy_lacks_is_told_with_what_to_do() {
         "slo_factor is 0.5, expected a number of at least 1",
     );
     check_refused(&folder("[least_power]\nslofactor = 2\n"), "unknown field `slofactor`");
+    check_refused(
+        &folder("[refinement]\nhalf_life_seconds = 0\n"),
+        "option refinement.half_life_seconds is 0, expected seconds as a number over 0",
+    );
+    check_refused(&folder("[refinement]\nhalf_life = 9\n"), "unknown field `half_life`");
 
     let wrong = folder("");
     let family = FAMILY.replace("0.97", "97");

@@ -3,11 +3,12 @@
 //! After the three approaches of "Opportunities of Renewable Energy Powered DNN Inference"
 //! (Nabavinejad, Guo): instances with batches of one (b = 1), one instance that batches (m = 1), or
 //! both knobs free. Where no point fits, the model is parked. Added here: several models share the cap, a
-//! violation that is seen lowers the next choice, and a choice stands for a while before it goes up.
+//! violation that is seen bars what would be over it for a while, and a choice stands for a while before it
+//! goes up. How far off profiles are in the long run is not learned here: see [`crate::refinement`].
 //! Rows taken at other settings of the device are passed over, unless the policy may turn the device's
 //! knobs and one model has the device to itself.
 
-mod correction;
+mod evidence;
 mod model_state;
 mod shares;
 #[cfg(test)]
@@ -28,7 +29,7 @@ use crate::operating_point::OperatingPoint;
 use crate::policy::{Decision, Policy, Reason};
 use crate::profile::{PowerFigure, Profile, idle_power_of};
 use crate::units::Watts;
-use correction::{Correction, Evidence};
+use evidence::Evidence;
 use model_state::{Bounds, ModelState};
 use shares::{Need, shares};
 
@@ -54,6 +55,10 @@ impl Approach {
             Self::Combination => true,
         }
     }
+
+    fn candidates(self, idle: Watts, profile: &Profile, figure: PowerFigure) -> Candidates {
+        Candidates::above(idle, profile, figure, |point| self.allows(point))
+    }
 }
 
 /// What can be set about the choice.
@@ -65,9 +70,9 @@ pub struct BestUnderCapOptions {
     /// Seconds that a choice stands before one of more power, unless the cap itself rose. A model
     /// without a request keeps its share for as long.
     pub dwell_seconds: f64,
-    /// Seconds in which what was learned from violations is half forgotten. A point that was over the
-    /// cap is barred for as long, and twice as long each time that it comes back and is over again.
-    pub forget_half_seconds: f64,
+    /// Seconds for which a point that was over the cap is barred; twice as long each time that it comes
+    /// back and is over again.
+    pub bar_seconds: f64,
     /// Whether the device's knobs are turned too, core clock and compute units, when it is the only
     /// device and one model alone has traffic.
     pub device_knobs: bool,
@@ -75,12 +80,7 @@ pub struct BestUnderCapOptions {
 
 impl Default for BestUnderCapOptions {
     fn default() -> Self {
-        Self {
-            power_figure: PowerFigure::Max,
-            dwell_seconds: 1.0,
-            forget_half_seconds: 10.0,
-            device_knobs: false,
-        }
+        Self { power_figure: PowerFigure::Max, dwell_seconds: 1.0, bar_seconds: 2.0, device_knobs: false }
     }
 }
 
@@ -91,14 +91,14 @@ impl Default for BestUnderCapOptions {
 #[derive(Debug, Clone)]
 pub struct BestUnderCap {
     approach: Approach,
+    figure: PowerFigure,
     dwell: Duration,
-    forget_half: Duration,
+    bar: Duration,
     /// Idle power of the device, as [`idle_power_of`] tells it; zero when no profile does. Zero is the
     /// safe side: each model then has to fit its share with the whole power of its rows.
     idle: Watts,
     models: BTreeMap<ModelName, ModelState>,
     window: PowerWindow,
-    correction: Correction,
     evidence: Evidence,
     /// The cap when last asked: samples until now were drawn under it.
     last_cap: Option<Watts>,
@@ -116,18 +116,16 @@ impl BestUnderCap {
         let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         let idle = idle_power_of(profiles.values()).unwrap_or(Watts::ZERO);
         let models = profiles.iter().map(|(name, profile)| {
-            let candidates =
-                Candidates::above(idle, profile, options.power_figure, |point| approach.allows(point));
-            (name.clone(), ModelState::new(candidates))
+            (name.clone(), ModelState::new(approach.candidates(idle, profile, options.power_figure)))
         });
         Self {
             approach,
+            figure: options.power_figure,
             dwell: seconds(options.dwell_seconds),
-            forget_half: seconds(options.forget_half_seconds),
+            bar: seconds(options.bar_seconds),
             idle,
             models: models.collect(),
             window: PowerWindow::default(),
-            correction: Correction::default(),
             evidence: Evidence::default(),
             last_cap: None,
             hand: options.device_knobs.then(KnobHand::default),
@@ -145,26 +143,22 @@ impl BestUnderCap {
         }
     }
 
-    /// Learns from power seen over the cap, beyond doubt: the profile's powers are too low here.
-    fn learn(&mut self, seen: &Observation, cap: Watts) -> Option<Watts> {
+    /// Power seen over the cap, beyond doubt. The points in force are then barred.
+    fn judge(&mut self, seen: &Observation, cap: Watts) -> Option<Watts> {
         // Power drawn before the cap fell was no violation.
         let judged_by = self.last_cap.replace(cap).map_or(cap, |last| last.max(cap));
         let evidence = &mut self.evidence;
         let samples = self.window.fresh().iter();
-        let Some(over) = samples.filter_map(|power| evidence.take_in(*power, judged_by)).last() else {
-            self.correction.relax(seen.now, self.forget_half);
-            return None;
-        };
-        let (now, dwell, base) = (seen.now, self.dwell, self.forget_half);
-        let mut predicted = Watts::ZERO;
+        let over = samples.filter_map(|power| evidence.take_in(*power, judged_by)).last()?;
+        let (now, dwell, bar) = (seen.now, self.dwell, self.bar);
+        let left = judged_by - self.idle;
+        let excess = if left > Watts::ZERO { (over - self.idle) / left } else { 1.0 };
         for state in self.models.values_mut() {
             let traffic = state.has_traffic(now, dwell);
-            let chosen = state.choice.and_then(|choice| choice.candidate).filter(|_| traffic);
-            let Some(candidate) = chosen else { continue };
-            predicted += candidate.dynamic;
-            state.raise_bar(&candidate, over, now, base);
+            if let Some(candidate) = state.choice.and_then(|choice| choice.candidate).filter(|_| traffic) {
+                state.raise_bar(&candidate, (over, excess), now, bar);
+            }
         }
-        self.correction.raise(now, over - self.idle, predicted);
         Some(over)
     }
 
@@ -193,18 +187,15 @@ impl BestUnderCap {
     fn decide_under(&mut self, seen: &Observation, cap: Watts) -> Decision {
         self.note_traffic(seen);
         let sole = self.prepare(seen);
-        let over = self.learn(seen, cap);
+        let over = self.judge(seen, cap);
         self.window.roll();
-        let correction = self.correction.factor();
         let need = |model: &ModelObservation| {
             let state = self.models.get(&model.name)?;
             let least =
                 state.candidates.least_hungry().filter(|_| state.has_traffic(seen.now, self.dwell))?;
-            let front = state.candidates.front().iter().map(|candidate| candidate.dynamic);
-            Some(Need {
-                least: least.dynamic * correction,
-                most: front.fold(Watts::ZERO, Watts::max) * correction,
-            })
+            // The front ascends in power.
+            let most = state.candidates.front().last()?;
+            Some(Need { least: least.dynamic, most: most.dynamic })
         };
         let needs: Vec<Need> = seen.models.iter().filter_map(need).collect();
         let mut shares = shares(cap - self.idle, &needs).into_iter();
@@ -225,7 +216,7 @@ impl BestUnderCap {
                 continue;
             }
             let share = shares.next().unwrap_or(Watts::ZERO);
-            let bounds = Bounds { cap, idle: self.idle, share, correction, now: seen.now };
+            let bounds = Bounds { cap, idle: self.idle, share, now: seen.now };
             let before = state.choice.map(|choice| choice.candidate);
             let candidate = state.choose(&bounds, dwell);
             if before != Some(candidate) {
@@ -271,6 +262,14 @@ impl Policy for BestUnderCap {
             Approach::MultiTenant => "multi-tenant",
             Approach::Batching => "batching",
             Approach::Combination => "combination",
+        }
+    }
+
+    fn refine(&mut self, profiles: &BTreeMap<ModelName, Profile>) {
+        for (name, profile) in profiles {
+            if let Some(state) = self.models.get_mut(name) {
+                state.refine(self.approach.candidates(self.idle, profile, self.figure));
+            }
         }
     }
 

@@ -85,12 +85,11 @@ impl Candidate {
     }
 
     /// Why this point was chosen.
-    pub(super) fn reason(&self, cap_watts: Watts, bound_watts: Watts, power_correction: f64) -> Reason {
+    pub(super) fn reason(&self, cap_watts: Watts, bound_watts: Watts) -> Reason {
         Reason::BestUnderCap {
             cap_watts,
             bound_watts,
             predicted_watts: self.power,
-            power_correction,
             predicted_rps: self.throughput_rps,
             batch_size: self.batch_size,
             instances: self.instances,
@@ -129,6 +128,17 @@ impl Candidates {
             less_dynamic.then(more_throughput).then(a.power.get().total_cmp(&b.power.get()))
         });
         Self { all, front: Vec::new(), limits: None, knobs: Vec::new() }
+    }
+
+    /// The point of most power above idle, whether it can be set or not.
+    pub(super) fn most_hungry(&self) -> Option<&Candidate> {
+        self.all.last()
+    }
+
+    /// The point where `candidate`, of before some figures changed, has all knobs.
+    pub(super) fn same_point(&self, candidate: &Candidate) -> Option<Candidate> {
+        let same = |other: &&Candidate| other.change == candidate.change && other.device == candidate.device;
+        self.all.iter().find(same).copied()
     }
 
     /// The same points for a model that is asked for `load_rps` rows per second: it answers no more, and

@@ -17,13 +17,16 @@ mod slices;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::forecast::ChangeHistory;
+use crate::id::ModelName;
 use crate::observation::Observation;
 use crate::policy::{Decision, Policy, Reason};
+use crate::profile::Profile;
 use crate::time::Timestamp;
 use crate::units::Watts;
 use batch_time::BatchTimes;
@@ -126,6 +129,10 @@ impl Policy for CapHandling {
             Handling::None(slices) => slices.decide(self.inner.as_mut(), seen),
             Handling::Proactive(proactive) => proactive.decide(self.inner.as_mut(), seen),
         }
+    }
+
+    fn refine(&mut self, profiles: &BTreeMap<ModelName, Profile>) {
+        self.inner.refine(profiles);
     }
 }
 

@@ -22,6 +22,7 @@ pub mod oracle_under_cap;
 #[cfg(test)]
 mod plant;
 mod power_window;
+mod refining;
 mod resource_scaling;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,7 @@ use crate::id::{FamilyName, ModelName};
 use crate::nearest::nearest;
 use crate::policy::Policy;
 use crate::profile::Profile;
+use crate::refinement::RefinementOptions;
 use batch_sizer::printed::PrintedBatchSizer;
 use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
@@ -80,6 +82,8 @@ pub struct PolicyOptions {
     pub best_under_cap: BestUnderCapOptions,
     /// When the policy is asked, and which cap it is shown.
     pub cap_handling: CapHandlingOptions,
+    /// How profiles are refined by what is seen. Not for oracles, which take them for the truth.
+    pub refinement: RefinementOptions,
     /// The profile of each model that has one.
     pub profiles: BTreeMap<ModelName, Profile>,
     /// The future of a replay, for oracles. `None` where nobody knows it.
@@ -104,6 +108,8 @@ pub struct PolicyConfig {
     pub name: String,
     /// When the policy is asked, and which cap it is shown.
     pub cap_handling: CapHandlingOptions,
+    /// How profiles are refined by what is seen. Not for oracles, which take them for the truth.
+    pub refinement: RefinementOptions,
     /// For `batch-sizer` and `batch-sizer-printed`.
     pub batch_sizer: BatchSizerOptions,
     /// For `dvfs`.
@@ -123,6 +129,7 @@ impl Default for PolicyConfig {
         Self {
             name: "fixed".into(),
             cap_handling: CapHandlingOptions::default(),
+            refinement: RefinementOptions::default(),
             batch_sizer: BatchSizerOptions::default(),
             dvfs: DvfsOptions::default(),
             best_under_cap: BestUnderCapOptions::default(),
@@ -139,6 +146,7 @@ impl PolicyConfig {
     pub fn options(&self, profiles: BTreeMap<ModelName, Profile>) -> PolicyOptions {
         PolicyOptions {
             cap_handling: self.cap_handling.clone(),
+            refinement: self.refinement.clone(),
             batch_sizer: self.batch_sizer.clone(),
             dvfs: self.dvfs.clone(),
             best_under_cap: self.best_under_cap.clone(),
@@ -205,8 +213,13 @@ pub fn live_names() -> Vec<&'static str> {
 /// The policy called `name`.
 pub fn build(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
     check(options)?;
-    let policy = build_bare(name, options)?;
-    Ok(cap_handling::around(policy, &options.cap_handling))
+    let policy = cap_handling::around(build_bare(name, options)?, &options.cap_handling);
+    let takes_profiles_for_true = name.starts_with("oracle-");
+    Ok(if takes_profiles_for_true {
+        policy
+    } else {
+        refining::around(policy, &options.refinement, &options.profiles)
+    })
 }
 
 fn build_bare(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, PolicyError> {
@@ -284,7 +297,7 @@ fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
         ("batch_sizer.reprobe_after_seconds", options.batch_sizer.reprobe_after_seconds),
         ("dvfs.reprobe_after_seconds", options.dvfs.reprobe_after_seconds),
         ("best_under_cap.dwell_seconds", options.best_under_cap.dwell_seconds),
-        ("best_under_cap.forget_half_seconds", options.best_under_cap.forget_half_seconds),
+        ("best_under_cap.bar_seconds", options.best_under_cap.bar_seconds),
         ("cap_handling.lead_seconds", options.cap_handling.lead_seconds),
     ];
     for (option, found) in seconds {
@@ -296,10 +309,14 @@ fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
     let lengths = [
         ("cap_handling.time_slice_seconds", options.cap_handling.time_slice_seconds),
         ("cap_handling.period_seconds", options.cap_handling.period_seconds),
+        ("refinement.half_life_seconds", options.refinement.half_life_seconds),
     ];
     for (option, found) in lengths {
         number(option, found, found.is_finite() && found > 0.0, "seconds as a number over 0")?;
     }
+    let threshold = options.refinement.threshold;
+    let lawful = threshold.is_finite() && threshold > 0.0;
+    number("refinement.threshold", threshold, lawful, "a number over 0")?;
     let deviations = options.cap_handling.margin_deviations;
     let lawful = deviations.is_finite() && deviations >= 0.0;
     number("cap_handling.margin_deviations", deviations, lawful, "a number of at least 0")?;

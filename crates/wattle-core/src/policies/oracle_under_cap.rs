@@ -200,7 +200,7 @@ impl Policy for OracleUnderCap {
             let own = candidate.map_or(Watts::ZERO, |candidate| candidate.dynamic);
             let bound = cap - (taken - own);
             let (change, reason) = match candidate {
-                Some(candidate) => (candidate.change, candidate.reason(cap, bound, 1.0)),
+                Some(candidate) => (candidate.change, candidate.reason(cap, bound)),
                 None => (
                     ServingChange { instances: Some(0), ..ServingChange::default() },
                     Reason::Parked { cap_watts: cap, bound_watts: bound, least_watts: idle + least },

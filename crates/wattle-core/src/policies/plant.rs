@@ -59,7 +59,9 @@ pub(super) fn model(name: &str, max_batch_size: u32) -> ModelObservation {
         arrived_rows: 100,
         completed_rows: 100,
         executed_batches: 10,
+        batches_took: TICK,
         running_batches: 1,
+        busy: TICK,
         interval: TICK,
         setting_since: Timestamp::ZERO,
     }

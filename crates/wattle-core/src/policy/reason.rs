@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Level;
 use crate::id::FamilyName;
 use crate::knob::DeviceKnob;
+use crate::refinement::RefinedFigure;
 use crate::units::{CarbonIntensity, Joules, Megahertz, Watts};
 
 /// Why a decision was made, with its figures. Logged, counted and shown from this one place.
@@ -149,9 +150,6 @@ pub enum Reason {
         bound_watts: Watts,
         /// Power the profile gives for the chosen point.
         predicted_watts: Watts,
-        /// What the policy multiplies the profile's power above idle by, learned from violations
-        /// seen; 1 at first.
-        power_correction: f64,
         /// Throughput the profile gives for the chosen point.
         predicted_rps: f64,
         /// Batch size of the chosen point.
@@ -173,7 +171,7 @@ pub enum Reason {
         cap_watts: Watts,
         /// The model's bound: idle power plus its share of what the cap leaves.
         bound_watts: Watts,
-        /// Power of the least hungry point, corrected, or seen there if that was more.
+        /// Power of the least hungry point, or what was seen there if that was more.
         least_watts: Watts,
     },
     /// The model had no request of late: it is left alone and has no share of the cap.
@@ -262,6 +260,24 @@ pub enum Reason {
         /// The family.
         family: FamilyName,
     },
+    /// A figure of the profile is off by more than the threshold, and has been for a while.
+    ProfileDrift {
+        /// Which figure: the batch time of the model, or the power of the device.
+        figure: RefinedFigure,
+        /// What is seen over what the profile says (modelled).
+        ratio: f64,
+        /// The threshold, as a share.
+        threshold: f64,
+    },
+    /// A figure of the profile that was off is as the profile says again.
+    ProfileDriftOver {
+        /// Which figure.
+        figure: RefinedFigure,
+        /// What is seen over what the profile says (modelled).
+        ratio: f64,
+        /// The threshold, as a share.
+        threshold: f64,
+    },
 }
 
 impl Reason {
@@ -299,6 +315,8 @@ impl Reason {
             Self::NoCarbonIntensity => "no_carbon_intensity",
             Self::NoFamily => "no_family",
             Self::NoVariant { .. } => "no_variant",
+            Self::ProfileDrift { .. } => "profile_drift",
+            Self::ProfileDriftOver { .. } => "profile_drift_over",
         }
     }
 }
@@ -383,7 +401,6 @@ impl fmt::Display for Reason {
                 cap_watts,
                 bound_watts,
                 predicted_watts,
-                power_correction,
                 predicted_rps,
                 batch_size,
                 instances,
@@ -400,8 +417,7 @@ impl fmt::Display for Reason {
                 }
                 write!(
                     f,
-                    ": most throughput ({predicted_rps:.0} rows/s) whose power ({predicted_watts}, above idle x \
-                     {power_correction:.2}) fits {bound_watts} of the cap of {cap_watts}"
+                    ": most throughput ({predicted_rps:.0} rows/s) whose power ({predicted_watts}) fits {bound_watts} of the cap of {cap_watts}"
                 )
             }
             Self::Parked { cap_watts, bound_watts, least_watts } => write!(
@@ -466,6 +482,15 @@ impl fmt::Display for Reason {
             Self::NoCarbonIntensity => write!(f, "carbon intensity unknown: hold"),
             Self::NoFamily => write!(f, "no family to choose a variant of"),
             Self::NoVariant { family } => write!(f, "{family}: no known variant serves: hold"),
+            Self::ProfileDrift { figure, ratio, threshold } => write!(
+                f,
+                "{} is {ratio:.2} times what the profile says, more than {:.0} % off: the policy plans with what is seen",
+                figure.in_words(),
+                threshold * 100.0
+            ),
+            Self::ProfileDriftOver { figure, ratio, .. } => {
+                write!(f, "{} is as the profile says again (x{ratio:.2})", figure.in_words())
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ const MAX_PIVOTS: usize = 10_000;
 
 /// The sites around `at` and their weights, which sum to 1; the weighted mean of their places is
 /// `at`. `None` outside the convex hull of `sites`. All places have as many axes as `at`.
-pub(super) fn enclosing(sites: &[Vec<f64>], at: &[f64]) -> Option<Vec<(usize, f64)>> {
+pub(super) fn enclosing(sites: &[&[f64]], at: &[f64]) -> Option<Vec<(usize, f64)>> {
     let mut columns: Vec<Column> =
         sites.iter().enumerate().map(|(site, place)| Column::new(site, place, at)).collect();
     // Bland's rule takes the first column that helps, so near ones go first.

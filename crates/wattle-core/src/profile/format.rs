@@ -316,7 +316,7 @@ fn quoted(cell: &str) -> String {
 }
 
 /// The point as something that can be compared exactly; no duty cycle is the same as one of 1.
-fn point_key(point: &OperatingPoint) -> impl Ord + use<> {
+pub(super) fn point_key(point: &OperatingPoint) -> impl Ord + Clone + use<> {
     (
         (point.batch_size, point.instances, point.cores_per_instance),
         point.duty_cycle.unwrap_or(1.0).to_bits(),

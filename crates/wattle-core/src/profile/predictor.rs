@@ -62,7 +62,7 @@ impl Profile {
 impl Predictor {
     /// A predictor of the points between the rows of `profile`.
     pub fn new(profile: &Profile) -> Self {
-        let notation = notation_of(&profile.rows);
+        let notation = notation_of(profile.rows.iter().map(|row| &row.point));
         let mut classes: BTreeMap<Class, Sites> = BTreeMap::new();
         for (index, row) in profile.rows.iter().enumerate() {
             if let Some((class, place)) = locate(&row.point, notation) {
@@ -88,7 +88,17 @@ impl Predictor {
             let row = self.rows.get(*sites.rows.get(own)?)?.clone();
             return Some(Prediction { row: ProfileRow { point: point.clone(), ..row }, between: Vec::new() });
         }
-        let around = sites.around(&place)?;
+        self.drawn(point, sites.around(&place, None)?)
+    }
+
+    /// What would be expected at the point of the row at `index`, were there no such row.
+    pub(super) fn predict_without(&self, index: usize) -> Option<Prediction> {
+        let point = &self.rows.get(index)?.point;
+        let (class, place) = locate(point, self.notation)?;
+        self.drawn(point, self.classes.get(&class)?.around(&place, Some(index))?)
+    }
+
+    fn drawn(&self, point: &OperatingPoint, around: Vec<(usize, f64)>) -> Option<Prediction> {
         let parts: Option<Vec<_>> =
             around.iter().map(|(index, weight)| Some((self.rows.get(*index)?, *weight))).collect();
         Some(Prediction {
@@ -107,15 +117,21 @@ impl Sites {
             self.places.iter().map(|place| self.turned.iter().map(|knob| place[*knob]).collect()).collect();
     }
 
-    /// The rows around `place` and their weights, ascending; `None` when it is outside.
-    fn around(&self, place: &[f64; KNOBS]) -> Option<Vec<(usize, f64)>> {
+    /// The rows around `place`, but for the one at index `left_out`, and their weights, ascending;
+    /// `None` when it is outside.
+    fn around(&self, place: &[f64; KNOBS], left_out: Option<usize>) -> Option<Vec<(usize, f64)>> {
         let first = self.places.first()?;
         if (0..KNOBS).any(|knob| !self.turned.contains(&knob) && place[knob] != first[knob]) {
             return None;
         }
         let at: Vec<f64> = self.turned.iter().map(|knob| place[*knob]).collect();
-        let around = enclosing(&self.turned_places, &at)?;
-        around.into_iter().map(|(site, weight)| Some((*self.rows.get(site)?, weight))).collect()
+        let kept: Vec<usize> = self.rows.iter().copied().filter(|row| Some(*row) != left_out).collect();
+        let sites: Vec<&[f64]> = (self.rows.iter().zip(&self.turned_places))
+            .filter(|(row, _)| Some(**row) != left_out)
+            .map(|(_, place)| place.as_slice())
+            .collect();
+        let around = enclosing(&sites, &at)?;
+        around.into_iter().map(|(site, weight)| Some((*kept.get(site)?, weight))).collect()
     }
 }
 

@@ -105,17 +105,17 @@ fn finds_the_best_row_under_a_bound() {
         "1,1,,10,60,70,measured,measured,1\n2,1,,20,70,90,measured,measured,1\n1,2,,20,65,80,measured,measured,1\n\
          4,1,,30,,,measured,measured,1\n8,1,,50,99,,measured,measured,1\n",
     );
-    let best = |bound, figure, wanted: fn(&OperatingPoint) -> bool| {
+    let best = |bound, figure, wanted: fn(&ProfileRow) -> bool| {
         let row = profile.best_within(Watts::new(bound), figure, wanted);
         row.map(|row| (row.point.batch_size, row.point.instances))
     };
     assert_eq!(best(69.0, PowerFigure::Max, |_| true), None);
     assert_eq!(best(70.0, PowerFigure::Max, |_| true), Some((1, 1)));
     assert_eq!(best(95.0, PowerFigure::Max, |_| true), Some((1, 2)), "of equals the one of least power");
-    assert_eq!(best(95.0, PowerFigure::Max, |point| point.instances == 1), Some((2, 1)));
+    assert_eq!(best(95.0, PowerFigure::Max, |row| row.point.instances == 1), Some((2, 1)));
     assert_eq!(best(66.0, PowerFigure::Mean, |_| true), Some((1, 2)));
     assert_eq!(best(1e9, PowerFigure::Max, |_| true), Some((8, 1)), "the mean stands in for the maximum");
-    let least = profile.least_hungry(PowerFigure::Max, |point| point.batch_size > 1).unwrap();
+    let least = profile.least_hungry(PowerFigure::Max, |row| row.point.batch_size > 1).unwrap();
     assert_eq!(least.point.batch_size, 2);
 }
 

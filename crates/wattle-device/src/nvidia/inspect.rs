@@ -113,7 +113,7 @@ fn facts(opened: &NvidiaDevice, mig: &Mig<'_>, is_partitioned: bool) -> Vec<(&'s
         (
             "default_power_limit",
             text(
-                default_limit.map(|limit| format!("{} W", knobs::watts(limit))),
+                default_limit.map(|limit| knobs::watts(limit).to_string()),
                 "nvmlDeviceGetPowerManagementDefaultLimit",
             ),
         ),

@@ -18,6 +18,7 @@ use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::signal::Signal;
 use wattle_core::units::{Joules, Watts};
 use wattle_sim::plan::{DevicePlan, FamilyPlan, ModelPlan, Plan, Spread, Stream, Target};
+use wattle_sim::scenario::Truth;
 use wattle_sim::summary::Summary;
 use wattle_sim::workload::{RateTrace, Segment, Source};
 use wattle_sim::{epoch_level, request_level};
@@ -222,6 +223,7 @@ fn plan(
         devices: vec![DevicePlan {
             id: DEVICE.into(),
             played,
+            truth: Truth::AS_PROFILED,
             provenance: Provenance::new(
                 Basis::Modelled,
                 "energy of an inference by the paper's Table 1, over modelled time",

@@ -77,6 +77,7 @@ pub(super) fn contours(workload: &Workload<'_>, gating: Gating) -> Result<(Strin
         shaded: Axis::free("throughput", "requests/s"),
         grid: throughput,
         contours: vec![Contours { name: "power, W".into(), grid: power, levels }],
+        marks: None,
         size: Size::default(),
     };
     let caption = format!(

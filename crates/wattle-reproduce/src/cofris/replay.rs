@@ -15,6 +15,7 @@ use wattle_core::provenance::{Basis, Provenance};
 use wattle_sim::foresight;
 use wattle_sim::plan::{DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
 use wattle_sim::request_level::{self, Outcome};
+use wattle_sim::scenario::Truth;
 use wattle_sim::workload::{RateTrace, Source};
 
 use super::broken;
@@ -215,6 +216,7 @@ impl<'a> Workload<'a> {
         let device = DevicePlan {
             id: "amd-mi50".into(),
             played: device,
+            truth: Truth::AS_PROFILED,
             provenance: Provenance::new(Basis::Modelled, "analytic model"),
             sensor_noise: 0.0,
         };

@@ -13,6 +13,7 @@ use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::units::{CarbonIntensity, GramsCo2e, Joules, Megahertz};
 use wattle_sim::plan::{DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
 use wattle_sim::request_level;
+use wattle_sim::scenario::Truth;
 use wattle_sim::workload::{RateTrace, Segment, Source};
 
 use super::board::{Board, Placed, Set, broken};
@@ -124,6 +125,7 @@ fn plan(
         Ok::<_, ReproduceError>(DevicePlan {
             id: name.into(),
             played: played.with_shared_idle(board.shared_idle(clock)?),
+            truth: Truth::AS_PROFILED,
             provenance: Provenance::new(Basis::Modelled, "played from profiles"),
             sensor_noise: 0.0,
         })

@@ -12,7 +12,7 @@ use wattle_core::ledger::Totals;
 use wattle_core::observation::{
     DeviceObservation, FamilyObservation, ModelObservation, Observation, PowerSample,
 };
-use wattle_core::policy::Decision;
+use wattle_core::policy::{Decision, Reason};
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
@@ -220,15 +220,23 @@ impl<'a> Driver<'a> {
             let none = StatsSnapshot::default();
             let stats = stats.get(name).unwrap_or(&none);
             let before = self.stats_when_asked.get(name).unwrap_or(&none);
+            let setting = entry.latest().executor.setting();
+            // Core time as time of instances with so many cores each.
+            let time = |after: u64, before: u64| {
+                let nanos = after.saturating_sub(before) / u64::from(setting.cores_per_instance.max(1));
+                Duration::from_nanos(nanos)
+            };
             ModelObservation {
                 name: name.clone(),
-                setting: entry.latest().executor.setting(),
+                setting,
                 limits: entry.latest().executor.limits(),
                 queued_rows: stats.queued_rows,
                 arrived_rows: stats.arrived_rows.saturating_sub(before.arrived_rows),
                 completed_rows: stats.completed_rows.saturating_sub(before.completed_rows),
                 executed_batches: stats.executions.saturating_sub(before.executions),
+                batches_took: time(stats.ended_core_nanos, before.ended_core_nanos),
                 running_batches: stats.running_batches,
+                busy: time(stats.busy_core_nanos, before.busy_core_nanos),
                 interval: now - self.asking.asked_at(),
                 setting_since: entry.latest().executor.setting_since(),
             }
@@ -248,11 +256,31 @@ impl<'a> Driver<'a> {
         let decision = self.config.policy.decide(&seen);
         let decide_us = (self.around.clock.now() - before).as_secs_f64() * 1e6;
         let errors = self.apply(now, &decision, table);
+        // Only a pointer, but for the moment in which it is another.
+        let refined = self.config.policy.refinement().map(|known| Arc::clone(known.profiles()));
+        self.shared.refined.store(refined);
+        self.tell_drift(&decision);
 
         self.decide_us = Some(decide_us);
         self.asking.asked(now, power_cap, decision.ask_again_in);
         self.stats_when_asked = stats.clone();
         self.record(&seen, decision, decide_us, errors);
+    }
+
+    /// Warns that a profile is off, and tells when it no longer is.
+    fn tell_drift(&self, decision: &Decision) {
+        for (model, reason) in &decision.reasons {
+            let of = model.as_ref().map_or(self.config.device.info().id.as_str(), |model| model.as_str());
+            match reason {
+                Reason::ProfileDrift { figure, ratio, .. } => {
+                    tracing::warn!(of, figure = figure.name(), ratio, "{reason}");
+                }
+                Reason::ProfileDriftOver { figure, ratio, .. } => {
+                    tracing::info!(of, figure = figure.name(), ratio, "{reason}");
+                }
+                _ => {}
+            }
+        }
     }
 
     /// The families of which a variant serves, with what was asked of them since the last ask.
@@ -413,6 +441,7 @@ impl<'a> Driver<'a> {
             utilization: self.last_utilization,
             models: models.collect(),
             families: families.collect(),
+            profile_drift: self.config.policy.refinement().map_or_else(Vec::new, |known| known.drifts(now)),
             device_read_errors: self.read_errors,
             apply_errors: self.apply_errors,
             decide_us: self.decide_us,

@@ -19,9 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use wattle_core::cap_account::CapAccount;
+use wattle_core::id::ModelName;
 use wattle_core::policy::Policy;
+use wattle_core::profile::Profile;
 use wattle_core::signal::Signal;
 use wattle_core::units::Watts;
 use wattle_device::deadman::Stalls;
@@ -93,6 +95,7 @@ struct Shared {
     cap_override: Mutex<Option<CapOverride>>,
     next_policy: Mutex<Option<Box<dyn Policy>>>,
     status: ArcSwap<Status>,
+    refined: ArcSwapOption<BTreeMap<ModelName, Profile>>,
     window: Mutex<CapAccount>,
     points: Mutex<VecDeque<PowerPoint>>,
     decisions: Mutex<VecDeque<DecisionRecord>>,
@@ -114,6 +117,7 @@ impl Control {
             cap_override: Mutex::default(),
             next_policy: Mutex::default(),
             status: ArcSwap::from_pointee(Status::before_first_tick(config.policy.name())),
+            refined: ArcSwapOption::empty(),
             window: Mutex::default(),
             points: Mutex::default(),
             decisions: Mutex::default(),
@@ -170,6 +174,12 @@ impl Control {
     /// How things stand, as of the last tick.
     pub fn status(&self) -> Arc<Status> {
         self.shared.status.load_full()
+    }
+
+    /// The profiles that the policy plans with, refined by what was seen; `None` where it has none or they
+    /// are not refined.
+    pub fn refined_profiles(&self) -> Option<Arc<BTreeMap<ModelName, Profile>>> {
+        self.shared.refined.load_full()
     }
 
     /// The last decisions that turned something or whose reason was new, newest first, at most `limit`.

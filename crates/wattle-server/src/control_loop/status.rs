@@ -7,6 +7,7 @@ use wattle_core::knob::{ServingLimits, ServingSetting};
 use wattle_core::ledger::Totals;
 use wattle_core::policy::Decision;
 use wattle_core::provenance::Provenance;
+use wattle_core::refinement::Drift;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::cap::CapOrigin;
@@ -40,6 +41,8 @@ pub struct Status {
     pub models: Vec<ModelStatus>,
     /// Each family.
     pub families: Vec<FamilyStatus>,
+    /// How far off profiles are, as far as is known: what is seen over what they say (modelled).
+    pub profile_drift: Vec<Drift>,
     /// Device readings that failed.
     pub device_read_errors: u64,
     /// Decisions that could not be carried out.
@@ -65,6 +68,7 @@ impl Status {
             utilization: None,
             models: Vec::new(),
             families: Vec::new(),
+            profile_drift: Vec::new(),
             device_read_errors: 0,
             apply_errors: 0,
             decide_us: None,

@@ -5,4 +5,5 @@
 
 mod families;
 mod policies;
+mod refinement;
 mod server;

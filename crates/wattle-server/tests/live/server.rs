@@ -35,6 +35,8 @@ pub(crate) struct Setup {
     pub(crate) policy: &'static str,
     /// Options of the policy; its profiles are played by the device.
     pub(crate) options: PolicyOptions,
+    /// What the device plays, where it is not as the policy's profiles say.
+    pub(crate) in_truth: Option<BTreeMap<ModelName, Profile>>,
     /// The file of the family `digits`, if there is one.
     pub(crate) family: Option<&'static str>,
     pub(crate) power_cap: Option<Signal>,
@@ -71,7 +73,8 @@ pub(crate) fn steps(points: &[(f64, f64)]) -> Signal {
 impl Setup {
     pub(crate) async fn start(self) -> Live {
         let clock = Clock::start();
-        let (device, load) = SimulatedDevice::new("simulated".into(), &self.options.profiles).unwrap();
+        let played = self.in_truth.as_ref().unwrap_or(&self.options.profiles);
+        let (device, load) = SimulatedDevice::new("simulated".into(), played).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let bundled =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits-xs/1/model.onnx");

@@ -16,6 +16,8 @@ pub struct Axis {
     pub covers: Vec<f64>,
     /// Names of 0, 1, 2 and so on, for a quantity that is no number.
     pub names: Vec<String>,
+    /// Whether each doubling is as long as the next, for a quantity over 0 such as a batch size.
+    pub is_doubling: bool,
 }
 
 impl Axis {
@@ -35,6 +37,12 @@ impl Axis {
         Self { covers, names, ..Self::free(label, "") }
     }
 
+    /// An axis of `label` in `unit` over the values there are, each doubling as long as the next. Values
+    /// of 0 and below have no place on it.
+    pub fn doubling(label: &str, unit: &str) -> Self {
+        Self { is_doubling: true, ..Self::free(label, unit) }
+    }
+
     /// The same axis, which covers `value` too.
     #[must_use]
     pub fn and_covers(mut self, value: f64) -> Self {
@@ -49,9 +57,11 @@ impl Axis {
 
     /// The range of `values` and of what the axis covers.
     pub(super) fn scale(&self, values: impl Iterator<Item = f64>) -> Scale {
-        let mut scale = Scale::over(values.chain(self.covers.iter().copied()));
-        scale.names.clone_from(&self.names);
-        scale
+        let values = values.chain(self.covers.iter().copied());
+        if self.is_doubling {
+            return Scale { is_doubling: true, ..Scale::over(values.map(f64::log2)) };
+        }
+        Scale { names: self.names.clone(), ..Scale::over(values) }
     }
 }
 
@@ -63,6 +73,7 @@ pub(super) struct Scale {
     factor: f64,
     suffix: String,
     names: Vec<String>,
+    is_doubling: bool,
 }
 
 impl Scale {
@@ -89,7 +100,7 @@ impl Scale {
             low -= if low == 0.0 { 0.0 } else { room };
             high += if high == 0.0 { 0.0 } else { room };
         }
-        Self { low, high, factor, suffix, names: Vec::new() }
+        Self { low, high, factor, suffix, names: Vec::new(), is_doubling: false }
     }
 
     /// What plotters is given.
@@ -99,6 +110,7 @@ impl Scale {
 
     /// `value` in the numbers of [`range`](Self::range).
     pub(super) fn at(&self, value: f64) -> f64 {
+        let value = if self.is_doubling { value.log2() } else { value };
         let scaled = (value / self.factor).clamp(self.low, self.high);
         if scaled.is_nan() { self.low } else { scaled }
     }
@@ -109,6 +121,12 @@ impl Scale {
             let is_whole = (scaled - scaled.round()).abs() < 1e-6 && scaled > -0.5;
             let name = self.names.get(scaled.round().max(0.0) as usize).filter(|_| is_whole);
             return name.map_or_else(String::new, |name| shortened(name, NAME));
+        }
+        if self.is_doubling {
+            // Between doublings there is no round number to write.
+            let exponent = (scaled * self.factor).round();
+            let is_whole = (scaled * self.factor - exponent).abs() < 1e-6;
+            return if is_whole { trimmed(exponent.exp2(), 3) } else { String::new() };
         }
         let decimals = (2.0 - (self.high - self.low).log10().floor()).clamp(0.0, 12.0) as usize;
         self.suffixed(trimmed(scaled, decimals))
@@ -177,6 +195,15 @@ mod tests {
         assert_eq!(ticks(&[0.0, 0.5], &[0.25]), ["0.25"]);
         assert_eq!(ticks(&[0.0, 3_000_000.0], &[0.0, 1_500_000.0]), ["0", "1.5M"]);
         assert_eq!(ticks(&[1e30, 2e30], &[1e30]), ["1e30"]);
+    }
+
+    #[test]
+    fn on_an_axis_of_doublings_each_is_as_long_as_the_next() {
+        let scale = Axis::doubling("batch size", "").scale([1.0, 64.0, 0.0, -1.0].into_iter());
+        let places = [1.0, 2.0, 4.0, 64.0].map(|value| scale.at(value));
+        assert_eq!(places, [0.0, 1.0, 2.0, 6.0]);
+        assert_eq!([0.0, 0.5, 4.0, 6.0].map(|place| scale.tick(place)), ["1", "", "16", "64"]);
+        assert!(scale.range().contains(&scale.at(0.0)));
     }
 
     #[test]

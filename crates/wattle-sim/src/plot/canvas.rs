@@ -106,7 +106,13 @@ impl Frame<'_> {
                 .y_label_area_size(left)
                 .build_cartesian_2d(self.x.1.range(), self.y.1.range())?;
             let small = |h, v| style(11.0, TEXT, (h, v));
-            let x_labels = (self.size.width / 90).clamp(2, 8) as usize;
+            let widest = self.x.0.names.iter().map(|name| width_of(&shortened(name, NAME)) + 14).max();
+            let x_labels = match widest {
+                // As many names as stand beside each other.
+                Some(widest) => (self.size.width as i32 - left).max(0) as usize / widest.max(1) as usize,
+                None => (self.size.width / 90) as usize,
+            };
+            let x_labels = x_labels.clamp(2, self.x.0.names.len().max(7) + 1);
             chart
                 .configure_mesh()
                 .x_labels(x_labels)

@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::Size;
 use super::axis::Axis;
-use super::canvas::{Chart, DrawError, Frame, LegendEntry, Swatch, style, width_of};
+use super::canvas::{Chart, DrawError, Frame, LegendEntry, Swatch, TEXT, style, width_of};
 use super::contour::{Grid, segments};
 
 /// The lightest and the darkest shade; each keeps black lines readable on any page.
@@ -39,6 +39,8 @@ pub struct HeatMap {
     pub grid: Grid,
     /// Contour lines over the shades.
     pub contours: Vec<Contours>,
+    /// Places with a dot, such as those that were measured, and what the dot says.
+    pub marks: Option<(String, Vec<(f64, f64)>)>,
     /// How large it is.
     pub size: Size,
 }
@@ -60,11 +62,17 @@ impl HeatMap {
         for (index, contours) in self.contours.iter().enumerate() {
             legend.push((contours.name.clone(), LINES[index % LINES.len()], Swatch::Contour));
         }
+        if let Some((name, _)) = &self.marks {
+            legend.push((name.clone(), TEXT, Swatch::Dot));
+        }
         let axes = (&self.x, &x);
         let frame = Frame { size: self.size, title: &self.title, legend: &legend, x: axes, y: (&self.y, &y) };
         frame.svg(|chart| {
             let at = |place: (f64, f64)| (x.at(place.0), y.at(place.1));
             self.draw_shades(chart, (low, high), &at)?;
+            let marks = self.marks.iter().flat_map(|(_, places)| places);
+            let marks = marks.filter(|(x, y)| x.is_finite() && y.is_finite());
+            chart.draw_series(marks.map(|place| Circle::new(at(*place), 2, LINES[0].mix(0.45).filled())))?;
             for (index, contours) in self.contours.iter().enumerate() {
                 let told = Axis::default().scale(contours.levels.iter().copied());
                 for level in &contours.levels {

@@ -15,6 +15,8 @@ const MOST_POINTS: usize = 2000;
 pub enum LineKind {
     /// Straight.
     Straight,
+    /// Straight, with a dot at each point: few points, each of them measured.
+    Dotted,
     /// Each value holds until the next.
     Step,
     /// Each value holds until the next, and is what the others are held against, such as a cap.
@@ -120,11 +122,16 @@ fn draw(
     points: &[(f64, Option<f64>)],
     color: RGBColor,
 ) -> Result<(), DrawError> {
+    let is_straight = matches!(kind, LineKind::Straight | LineKind::Dotted);
     let width = if kind == LineKind::Straight { 1 } else { 2 };
+    if kind == LineKind::Dotted {
+        let known = points.iter().filter_map(|(x, y)| Some((*x, (*y)?)));
+        chart.draw_series(known.map(|point| Circle::new(point, 3, color.filled())))?;
+    }
     for stretch in points.split(|point| point.1.is_none()) {
         let mut path: Vec<(f64, f64)> = Vec::with_capacity(stretch.len() * 2);
         for (x, y) in stretch.iter().filter_map(|(x, y)| Some((*x, (*y)?))) {
-            let from = path.last().copied().filter(|last| kind != LineKind::Straight && last.1 != y);
+            let from = path.last().copied().filter(|last| !is_straight && last.1 != y);
             path.extend(from.map(|last| (x, last.1)));
             // The middle of a level line adds nothing.
             let is_level = |last: &[(f64, f64)]| last.iter().all(|point| point.1 == y);

@@ -1,10 +1,11 @@
 //! Points in two quantities, and the frontier of those that no other is better than in both.
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
 
 use super::Size;
 use super::axis::Axis;
-use super::canvas::{BOUND, Frame, LegendEntry, Swatch, color};
+use super::canvas::{BOUND, Frame, LegendEntry, Swatch, TEXT, color, style};
 
 /// Which points are best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Scatter {
     pub series: Vec<ScatterSeries>,
     /// The frontier to draw through the best points of all series.
     pub frontier: Option<Frontier>,
+    /// Bounds of x, such as caps: a line up for each, with its name beside it.
+    pub bounds: Vec<(String, f64)>,
     /// How large it is.
     pub size: Size,
 }
@@ -46,7 +49,8 @@ impl Scatter {
     pub fn svg(&self) -> String {
         let all: Vec<(f64, f64)> = self.series.iter().flat_map(|one| &one.points).copied().collect();
         let all: Vec<(f64, f64)> = all.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        let x = self.x.scale(all.iter().map(|point| point.0));
+        let bounds = || self.bounds.iter().filter(|(_, at)| at.is_finite());
+        let x = self.x.scale(all.iter().map(|point| point.0).chain(bounds().map(|(_, at)| *at)));
         let y = self.y.scale(all.iter().map(|point| point.1));
         let mut legend: Vec<LegendEntry> = self
             .series
@@ -63,6 +67,18 @@ impl Scatter {
             y: (&self.y, &y),
         };
         frame.svg(|chart| {
+            let heights = y.range();
+            for (name, at) in bounds() {
+                let line = vec![(x.at(*at), heights.start), (x.at(*at), heights.end)];
+                chart.draw_series(std::iter::once(PathElement::new(line, BOUND.stroke_width(1))))?;
+                // Its name stands to its left, where it leaves the points in reach free.
+                let area = chart.plotting_area();
+                let (right, top) = area.map_coordinate(&(x.at(*at), heights.end));
+                let pixels = area.strip_coord_spec();
+                let (left, above) = pixels.get_base_pixel();
+                let small = style(11.0, TEXT, (HPos::Right, VPos::Top));
+                pixels.draw_text(name, &small, (right - left - 4, top - above + 2))?;
+            }
             if let Some(frontier) = self.frontier {
                 let best = best(&all, frontier);
                 let path: Vec<_> = best.iter().map(|point| (x.at(point.0), y.at(point.1))).collect();

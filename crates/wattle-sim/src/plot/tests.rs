@@ -105,6 +105,7 @@ fn contours_are_labelled_with_their_level() {
         shaded: Axis::free("throughput", "rows/s"),
         grid: grid(1.0),
         contours: vec![contours],
+        marks: None,
         size: Size::default(),
     };
     let svg = map.svg();
@@ -154,6 +155,7 @@ proptest! {
             y: Axis::free("y", ""),
             series: vec![ScatterSeries { name: "all".into(), points: both.clone() }],
             frontier: Some(Frontier { less_x: is_step, less_y: true }),
+            bounds: both.iter().take(3).map(|one| ("cap".into(), one.1)).collect(),
             size,
         };
         check(&scatter.svg()).map_err(TestCaseError::fail)?;
@@ -181,12 +183,16 @@ proptest! {
             shaded: Axis::free("z", "W"),
             grid: grid.clone(),
             contours: vec![Contours { name: "z".into(), grid, levels: vec![100.0, f64::NAN, 0.0] }],
+            marks: Some(("measured".into(), both.clone())),
             size,
         };
         check(&map.svg()).map_err(TestCaseError::fail)?;
 
         let samples = [("a".to_owned(), both.iter().map(|one| one.0).collect())];
         check(&LinePlot::cdf("c", Axis::free("x", ""), &samples).svg()).map_err(TestCaseError::fail)?;
+        let dotted = Line { kind: LineKind::Dotted, ..line(&points) };
+        check(&LinePlot::over("d", Axis::doubling("b", ""), Axis::doubling("w", ""), vec![dotted]).svg())
+            .map_err(TestCaseError::fail)?;
         check(&LinePlot::over_time("n", Axis::named("v", vec!["a".into()]), vec![line(&points)]).svg())
             .map_err(TestCaseError::fail)?;
     }

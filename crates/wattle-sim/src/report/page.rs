@@ -26,6 +26,8 @@ pub enum Block {
     Table(Table),
     /// Plots side by side.
     Plots(Vec<Plot>),
+    /// Larger plots, two to a row where there is room.
+    Pairs(Vec<Plot>),
     /// A part that is folded at first.
     Details {
         /// What shows while it is folded.
@@ -112,11 +114,8 @@ impl Block {
             Self::Paragraph(text) => *html += &format!("<p>{}</p>\n", escaped(text)),
             Self::Note(text) => *html += &format!("<p class=\"soft\">{}</p>\n", escaped(text)),
             Self::Table(table) => table.write(html),
-            Self::Plots(plots) => {
-                html.push_str("<div class=\"plots\">\n");
-                plots.iter().for_each(|plot| plot.write(html));
-                html.push_str("</div>\n");
-            }
+            Self::Plots(plots) => write_plots("plots", plots, html),
+            Self::Pairs(plots) => write_plots("plots pairs", plots, html),
             Self::Details { summary, blocks } => {
                 *html += &format!("<details>\n<summary>{}</summary>\n", escaped(summary));
                 blocks.iter().for_each(|block| block.write(html));
@@ -124,6 +123,12 @@ impl Block {
             }
         }
     }
+}
+
+fn write_plots(class: &str, plots: &[Plot], html: &mut String) {
+    *html += &format!("<div class=\"{class}\">\n");
+    plots.iter().for_each(|plot| plot.write(html));
+    html.push_str("</div>\n");
 }
 
 impl Table {

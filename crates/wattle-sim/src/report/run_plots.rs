@@ -200,6 +200,7 @@ pub(super) fn compared(runs: &[&Summary]) -> Vec<Plot> {
             y: Axis::free("throughput", "rows/s"),
             series: series.collect(),
             frontier: Some(Frontier { less_x: true, less_y: false }),
+            bounds: Vec::new(),
             size: Size { height: 300, ..Size::default() },
         };
         let alternative = "throughput against mean power, run by run".into();

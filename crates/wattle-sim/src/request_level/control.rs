@@ -39,6 +39,7 @@ pub(super) struct Control<'a> {
     asking: Asking,
     seen: Observation,
     counts_when_asked: Vec<Counts>,
+    open_when_asked: Vec<u128>,
     family_rows_when_asked: Vec<u64>,
     /// When the loop ticks next, and when the account is next taken though it doesn't tick.
     tick_at: u64,
@@ -68,6 +69,7 @@ impl<'a> Control<'a> {
             asking: Asking::new(Timestamp::ZERO),
             seen: observation(plan),
             counts_when_asked: vec![Counts::default(); plan.models.len()],
+            open_when_asked: vec![0; plan.models.len()],
             family_rows_when_asked: vec![0; plan.families.len()],
             // Half a tick off the whole seconds at which traces step, as a real loop is by chance.
             tick_at: nanos(plan.step) / 2,
@@ -236,7 +238,9 @@ impl<'a> Control<'a> {
         }
         for (index, observed) in seen.models.iter_mut().enumerate() {
             let state = &node.models[index];
+            let open = open_core_nanos(state, now);
             let before = std::mem::replace(&mut self.counts_when_asked[index], state.counts);
+            let open_before = std::mem::replace(&mut self.open_when_asked[index], open);
             observed.setting = node.knobs.settings[index];
             observed.setting_since = node.knobs.since[index];
             observed.queued_rows = state.queue.rows();
@@ -246,6 +250,10 @@ impl<'a> Control<'a> {
             let ended = |counts: &Counts, running: u32| counts.batches - u64::from(running);
             observed.executed_batches =
                 ended(&state.counts, state.running).saturating_sub(ended(&before, observed.running_batches));
+            let took = state.counts.busy_core_nanos - before.busy_core_nanos;
+            let cores = observed.setting.cores_per_instance;
+            observed.batches_took = instance_time(took, cores);
+            observed.busy = instance_time((took + open).saturating_sub(open_before), cores);
             observed.running_batches = state.running;
             observed.interval = now - self.asking.asked_at();
         }
@@ -370,6 +378,12 @@ impl<'a> Control<'a> {
 fn open_core_nanos(model: &ModelState, now: Timestamp) -> u128 {
     let at = u128::from(model.running_cores) * u128::from(now.as_nanos());
     at.saturating_sub(model.counts.began_core_nanos)
+}
+
+/// Core time as time of instances with so many cores each.
+fn instance_time(core_nanos: u128, cores: u32) -> Duration {
+    let each = core_nanos / u128::from(cores.max(1));
+    Duration::from_nanos(u64::try_from(each).unwrap_or(u64::MAX))
 }
 
 fn model_summary(counts: &Counts, latencies: &Histogram<u64>, running: u32, energy: f64) -> ModelSummary {

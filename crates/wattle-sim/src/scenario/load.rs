@@ -9,14 +9,14 @@ use wattle_core::family::Variant;
 use wattle_core::gating::{self, Gating};
 use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::nearest::nearest;
-use wattle_core::played_device::PlayedDevice;
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::units::Watts;
 
 use super::check::{MOST_CLIENTS, SHORTEST_REPEAT, number, seconds, top};
 use super::files::Files;
-use super::{DeviceFile, InputFile, Level, ScenarioFile, WorkloadFile};
+use super::truth::played;
+use super::{DeviceFile, InputFile, Level, ScenarioFile, Truth, WorkloadFile};
 use crate::plan::{DevicePlan, ModelPlan, Plan, Stream, Target};
 use crate::workload::{Source, WorkloadError};
 
@@ -214,7 +214,8 @@ impl Loaded {
             let of_device = self.plan.models.iter().filter(|model| model.device == index);
             let of_device = of_device.map(|model| (model.name.clone(), profiles[&model.name].clone()));
             let shared_idle = device.played.shared_idle_power();
-            device.played = played(&of_device.collect(), shared_idle, &self.name, device.id.as_str())?;
+            let place = (self.name.as_str(), device.id.as_str());
+            device.played = played(&of_device.collect(), device.truth, shared_idle, place)?;
             let basis = device.provenance.basis.max(Basis::Modelled);
             let source = format!("{}; unused units gated in a model", device.provenance.source);
             device.provenance = Provenance::new(basis, source);
@@ -241,15 +242,21 @@ impl Loaded {
             }
             let place = format!("devices.{}.shared_idle_power_watts", device.name);
             let shared_idle = Watts::new(number(files, &place, device.shared_idle_power_watts)?);
-            let played = played(&profiles, shared_idle, files.name(), &device.name)?;
+            let truth = Truth::read(device, files)?;
+            let played = played(&profiles, truth, shared_idle, (files.name(), &device.name))?;
             let sources: Vec<String> = profiles
                 .values()
                 .map(|profile| format!("{} on {}", profile.head.model, profile.head.device))
                 .collect();
             let basis = played.power_basis().unwrap_or(Basis::Assumed).max(Basis::Modelled);
-            let source = format!("played from the profile of {}", sources.join(", of "));
+            let mut source = format!("played from the profile of {}", sources.join(", of "));
+            if !truth.is_as_profiled() {
+                let (power, time) = (truth.power_ratio, truth.batch_time_ratio);
+                source += &format!("; power above idle x{power}, batch times x{time}");
+            }
             let provenance = Provenance::new(basis, source);
-            plans.push(DevicePlan { id: device.name.as_str().into(), played, provenance, sensor_noise });
+            let id = device.name.as_str().into();
+            plans.push(DevicePlan { id, played, truth, provenance, sensor_noise });
         }
         Ok(plans)
     }
@@ -386,6 +393,8 @@ fn read_devices(written: &[DeviceFile], files: &mut Files<'_>) -> Result<Devices
             idle_power_watts: None,
             shared_idle_power_watts: 0.0,
             sensor_noise: 0.0,
+            power_ratio: 1.0,
+            batch_time_ratio: 1.0,
         });
     }
     devices.sort_by(|a, b| a.name.cmp(&b.name));
@@ -438,20 +447,6 @@ fn device_of(
             )
         }),
     }
-}
-
-fn played(
-    profiles: &BTreeMap<ModelName, Profile>,
-    shared_idle: Watts,
-    file: &str,
-    device: &str,
-) -> Result<PlayedDevice, ScenarioError> {
-    let played = PlayedDevice::new(profiles).map_err(|error| ScenarioError::Unfit {
-        file: file.to_owned(),
-        place: format!("devices.{device}"),
-        cause: error.to_string(),
-    })?;
-    Ok(played.with_shared_idle(shared_idle))
 }
 
 /// Everything but devices, models, families, streams and signals.

@@ -8,6 +8,7 @@ use clap::Args;
 use wattle_import::{CarbonKind, Format, Gaps, Imported, Input, Options, TimeZone};
 
 use crate::exit::ConfigError;
+use crate::new_file;
 use crate::output::say;
 
 /// Largest file that is read: measurements are far smaller.
@@ -121,7 +122,9 @@ pub(crate) fn run(args: &ImportArgs) -> Result<()> {
     };
     let imported = wattle_import::import(args.format, &inputs, &options).context(ConfigError)?;
     let made = made(&imported, &args.out);
-    write_all(&made, &args.out, args.force)?;
+    // All files, or none where one is there already.
+    made.iter().try_for_each(|made| new_file::check(&made.path, args.force))?;
+    made.iter().try_for_each(|made| new_file::write(&made.path, made.text.as_bytes(), args.force))?;
     for oddity in &imported.oddities {
         let line = oddity.first_line.map(|line| format!(", first on line {line}")).unwrap_or_default();
         // Where nobody reads them any more there is nobody to tell.
@@ -225,40 +228,4 @@ fn made(imported: &Imported, out: &Path) -> Vec<Made> {
         }
     });
     profiles.chain(signals).collect()
-}
-
-/// Writes all files, or none where one is there already and `force` is not given.
-fn write_all(made: &[Made], out: &Path, force: bool) -> Result<()> {
-    if let Some(there) = made.iter().find(|made| !force && made.path.exists()) {
-        return Err(anyhow!(
-            "{} is there already and nothing was written: replace it with --force, or name another folder with --out",
-            there.path.display()
-        ));
-    }
-    std::fs::create_dir_all(out).with_context(|| format!("failed to make the folder {}", out.display()))?;
-    for made in made {
-        let failed = || format!("failed to write {}", made.path.display());
-        // Beside its place, then into it: a reader never sees half a file.
-        let mut file = tempfile::NamedTempFile::new_in(out).with_context(failed)?;
-        file.write_all(made.text.as_bytes()).with_context(failed)?;
-        readable_by_all(file.as_file()).with_context(failed)?;
-        if force {
-            file.persist(&made.path).with_context(failed)?;
-        } else {
-            file.persist_noclobber(&made.path).with_context(failed)?;
-        }
-    }
-    Ok(())
-}
-
-/// A temporary file is its owner's alone; what is made of it is not.
-fn readable_by_all(file: &std::fs::File) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
 }

@@ -18,6 +18,7 @@ use wattle_core::policies::cap_handling::CapHandlingOptions;
 use wattle_core::policies::carbon_adaptive::CarbonAdaptiveOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
+use wattle_core::refinement::RefinementOptions;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuPowerEstimate};
@@ -138,11 +139,11 @@ pub(crate) struct ServeArgs {
 }
 
 /// More compute threads than any machine has.
-const MAX_CORES: u32 = 4096;
+pub(crate) const MAX_CORES: u32 = 4096;
 /// The device unless another is named.
-const CPU: &str = "cpu";
+pub(crate) const CPU: &str = "cpu";
 /// The device that isn't there: it is played from profiles.
-const SIMULATED: &str = "simulated";
+pub(crate) const SIMULATED: &str = "simulated";
 
 /// The configuration file: the same names as the flags.
 #[derive(Deserialize, Default)]
@@ -181,6 +182,8 @@ struct ServeFile {
     no_ledger: Option<bool>,
     /// When the policy is asked, and which cap it is shown.
     cap_handling: CapHandlingOptions,
+    /// How profiles are refined by what is seen.
+    refinement: RefinementOptions,
     /// Options of batch-sizer and batch-sizer-printed.
     batch_sizer: BatchSizerOptions,
     /// Options of dvfs.
@@ -193,7 +196,7 @@ struct ServeFile {
     carbon_adaptive: CarbonAdaptiveOptions,
 }
 
-fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
+pub(crate) fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
     let (model, file) = text.split_once('=').ok_or("expected MODEL=FILE")?;
     Ok((model.to_owned(), file.into()))
 }
@@ -315,6 +318,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     }
     let mut policy = PolicyConfig {
         cap_handling: file.cap_handling,
+        refinement: file.refinement,
         batch_sizer: file.batch_sizer,
         dvfs: file.dvfs,
         best_under_cap: file.best_under_cap,
@@ -401,7 +405,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     })
 }
 
-fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstimate>> {
+pub(crate) fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstimate>> {
     match (idle, full) {
         (None, None) => Ok(None),
         (Some(idle), Some(full)) => {

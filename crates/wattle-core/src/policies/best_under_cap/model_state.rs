@@ -7,9 +7,10 @@ use crate::policy::Reason;
 use crate::time::Timestamp;
 use crate::units::Watts;
 
-/// However often a point was over the cap, it is tried again after this long; and so long after a bar
-/// ended it is remembered that there was one.
+/// However often a point was over the cap, it is tried again after this long.
 const LONGEST_BAR: Duration = Duration::from_secs(600);
+/// For so many times its length it is remembered after its end that there was a bar.
+const REMEMBERED: u32 = 4;
 
 /// One model.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub(super) struct Choice {
 /// Points from this power up are known to be over the cap.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Bar {
-    /// Power above idle by the profile, uncorrected.
+    /// Power above idle by the profile.
     dynamic: Watts,
     /// Total power that was seen.
     seen: Watts,
@@ -48,7 +49,6 @@ pub(super) struct Bounds {
     pub(super) idle: Watts,
     /// Each model's share of what the cap leaves above idle power.
     pub(super) share: Watts,
-    pub(super) correction: f64,
     pub(super) now: Timestamp,
 }
 
@@ -62,27 +62,47 @@ impl ModelState {
         self.last_traffic.is_some_and(|last| now - last <= dwell)
     }
 
-    /// `candidate` was in force when `seen` was drawn, over the cap: bars it, and all of more power,
-    /// for `stands_for`, or twice as long as before if it was barred of late.
+    /// `candidate` was in force when `seen` was drawn, `excess` times what is left above idle: bars it,
+    /// and all that would be over if their power were as much too low, for `stands_for`, or twice as long
+    /// as before if it was barred of late.
     pub(super) fn raise_bar(
         &mut self,
         candidate: &Candidate,
-        seen: Watts,
+        (seen, excess): (Watts, f64),
         now: Timestamp,
         stands_for: Duration,
     ) {
-        let again = |bar: &Bar| bar.dynamic <= candidate.dynamic && now < bar.until + LONGEST_BAR;
+        let again = |bar: &Bar| {
+            bar.dynamic <= candidate.dynamic && now < bar.until + bar.stands_for.saturating_mul(REMEMBERED)
+        };
         let doubled = self.bar.filter(again).map(|bar| bar.stands_for.saturating_mul(2));
         let stands_for = doubled.map_or(stands_for, |doubled| doubled.min(LONGEST_BAR.max(stands_for)));
-        self.bar = Some(Bar { dynamic: candidate.dynamic, seen, until: now + stands_for, stands_for });
+        let dynamic = candidate.dynamic / excess.max(1.0);
+        self.bar = Some(Bar { dynamic, seen, until: now + stands_for, stands_for });
+    }
+
+    /// Goes on with `candidates`, which are those of before with other figures.
+    pub(super) fn refine(&mut self, candidates: Candidates) {
+        let power = |of: &Candidates| of.most_hungry().map(|most| most.dynamic);
+        if let (Some(bar), Some(before), Some(now)) =
+            (&mut self.bar, power(&self.candidates), power(&candidates))
+            && before > Watts::ZERO
+        {
+            bar.dynamic = bar.dynamic * (now / before);
+        }
+        if let Some(choice) = &mut self.choice
+            && let Some(candidate) = &mut choice.candidate
+            && let Some(now) = candidates.same_point(candidate)
+        {
+            *candidate = now;
+        }
+        self.candidates = candidates;
     }
 
     /// Whether the point keeps to the bounds, as far as is known.
     fn fits(&self, candidate: &Candidate, bounds: &Bounds) -> bool {
         // Under a cap below idle power nothing fits, not even a row that noise put there.
-        bounds.cap >= bounds.idle
-            && candidate.dynamic * bounds.correction <= bounds.share
-            && !self.bars(candidate, bounds)
+        bounds.cap >= bounds.idle && candidate.dynamic <= bounds.share && !self.bars(candidate, bounds)
     }
 
     fn bars(&self, candidate: &Candidate, bounds: &Bounds) -> bool {
@@ -117,12 +137,12 @@ impl ModelState {
     pub(super) fn reason(&self, candidate: Option<Candidate>, bounds: &Bounds) -> Reason {
         let bound_watts = bounds.idle + bounds.share;
         if let Some(candidate) = candidate {
-            return candidate.reason(bounds.cap, bound_watts, bounds.correction);
+            return candidate.reason(bounds.cap, bound_watts);
         }
         let least = self.candidates.least_hungry();
-        let corrected = least.map_or(bounds.idle, |least| bounds.idle + least.dynamic * bounds.correction);
+        let profiled = least.map_or(bounds.idle, |least| bounds.idle + least.dynamic);
         let barred = self.bar.filter(|_| least.is_some_and(|least| self.bars(least, bounds)));
-        let least_watts = barred.map_or(corrected, |bar| corrected.max(bar.seen));
+        let least_watts = barred.map_or(profiled, |bar| profiled.max(bar.seen));
         Reason::Parked { cap_watts: bounds.cap, bound_watts, least_watts }
     }
 }

@@ -158,33 +158,42 @@ fn a_violation_lowers_the_next_choice_at_once_and_is_remembered() {
     let mut policy = policy(Approach::Combination, &["m"]);
     plant.tick(&mut policy);
     assert_eq!(setting(&plant, 0), (8, 1, 1.0));
-    let decision = plant.tick(&mut policy);
+    plant.tick(&mut policy);
     assert_eq!(setting(&plant, 0), (4, 1, 1.0));
-    let Reason::BestUnderCap { power_correction, .. } = decision.reasons[0].1 else { panic!("{decision:?}") };
-    assert!((power_correction - 1.4).abs() < 1e-9);
     let over: usize = (0..3000)
         .filter(|_| {
             plant.tick(&mut policy);
             plant.power() > 92.0
         })
         .count();
-    assert!(over <= 6, "in five minutes the point was tried again {over} times");
+    assert!(over <= 8, "in five minutes the point was tried again {over} times");
 }
 
 #[test]
-fn a_violation_beyond_the_bounds_of_the_correction_still_goes_down() {
+fn the_further_over_the_cap_the_further_down_at_once() {
     let mut plant = plant(&["m"], 20.0);
     plant.cap = Some(300.0);
     let mut policy = policy(Approach::Combination, &["m"]);
-    let mut last = f64::INFINITY;
-    for _ in 0..3 {
+    plant.tick(&mut policy);
+    assert_eq!(plant.power(), 2020.0);
+    plant.tick(&mut policy);
+    assert_eq!(setting(&plant, 0), (1, 1, 0.5), "220 W; all other points are over");
+}
+
+#[test]
+fn one_sample_that_is_over_costs_two_seconds_however_often_that_happens() {
+    let mut plant = plant(&["m"], 1.0);
+    plant.cap = Some(92.0);
+    // One of 150 samples, 15 s apart, is 10 % too high.
+    plant.noise = [vec![1.0; 149], vec![1.1]].concat();
+    let mut policy = policy(Approach::Combination, &["m"]);
+    plant.tick(&mut policy);
+    let below = (0..3000).filter(|_| {
         plant.tick(&mut policy);
-        assert!(plant.power() < last);
-        last = plant.power();
-    }
-    let decisions = plant.run(&mut policy, 20);
-    assert!(plant.power() <= 300.0);
-    assert!(!decisions.last().unwrap().reasons.is_empty());
+        setting(&plant, 0) != (8, 1, 1.0)
+    });
+    let below = below.count();
+    assert!((20 * 18..=20 * 22).contains(&below), "{below} of 3000 ticks");
 }
 
 #[test]
@@ -195,13 +204,10 @@ fn the_reading_of_the_setting_before_is_not_held_against_the_new_one() {
     let mut policy = policy(Approach::Combination, &["m"]);
     plant.run(&mut policy, 20);
     plant.cap = Some(70.0);
-    for decision in plant.run(&mut policy, 30) {
-        let Reason::BestUnderCap { power_correction, .. } = decision.reasons[0].1 else {
-            panic!("{decision:?}")
-        };
-        assert!(power_correction <= 1.72, "120 W at a cap of 70 W is the old point's: {power_correction}");
+    for _ in 0..30 {
+        plant.tick(&mut policy);
+        assert_eq!(plant.power(), 70.0, "120 W at a cap of 70 W is the old point's");
     }
-    assert_eq!(plant.power(), 70.0);
 }
 
 #[test]
@@ -296,12 +302,11 @@ proptest! {
                 plant.cap = Some(*cap);
                 seen_over |= plant.power() > *cap;
                 let decision = plant.tick(&mut policy);
-                let mut corrected = IDLE;
+                let mut predicted = IDLE;
                 for (_, reason) in &decision.reasons {
                     match reason {
-                        Reason::BestUnderCap { predicted_watts, power_correction, .. } => {
-                            corrected += (predicted_watts.get() - IDLE) * power_correction;
-                            prop_assert!((1.0..=3.0).contains(power_correction));
+                        Reason::BestUnderCap { predicted_watts, .. } => {
+                            predicted += predicted_watts.get() - IDLE;
                         }
                         // Parked only when the least hungry point does not fit either, or when it
                         // did not a moment ago and the cap has not risen since.
@@ -313,7 +318,7 @@ proptest! {
                     }
                 }
                 let chosen = decision.reasons.iter().any(|(_, r)| matches!(r, Reason::BestUnderCap { .. }));
-                prop_assert!(!chosen || corrected <= cap + 1e-6, "{corrected} W over {cap} W");
+                prop_assert!(!chosen || predicted <= cap + 1e-6, "{predicted} W over {cap} W");
                 decisions.push(decision);
             }
             Ok(decisions)

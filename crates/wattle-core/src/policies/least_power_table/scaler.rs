@@ -25,6 +25,7 @@ use crate::id::ModelName;
 use crate::observation::{ModelObservation, Observation};
 use crate::policies::{PolicyError, PolicyOptions};
 use crate::policy::{Decision, Policy, Reason};
+use crate::profile::Profile;
 use crate::time::Timestamp;
 
 /// Sets clock, units and, if free, batch sizes by the table of each model.
@@ -34,6 +35,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone)]
 pub struct LeastPower {
     name: &'static str,
+    free: FreeKnobs,
     options: LeastPowerOptions,
     interval: Duration,
     tables: BTreeMap<ModelName, LeastPowerTable>,
@@ -59,6 +61,16 @@ impl Set {
         let names = served.iter().map(|model| model.name.clone());
         let chosen = names.zip(plan.chosen.iter().copied().cloned()).collect();
         Self { device: plan.device, chosen }
+    }
+
+    /// Takes the figures of `tables`, which changed. `false`: one of them has not got its point any more.
+    fn refine(&mut self, tables: &BTreeMap<ModelName, LeastPowerTable>) -> bool {
+        let device = self.device;
+        self.chosen.iter_mut().all(|(name, chosen)| {
+            let at = tables.get(name).and_then(|table| table.candidates.get(&device));
+            let now = at.into_iter().flatten().find(|candidate| candidate.change == chosen.change);
+            now.map(|now| chosen.clone_from(now)).is_some()
+        })
     }
 
     /// Whether it serves the loads of all `served`.
@@ -105,6 +117,7 @@ impl LeastPower {
         let settings = options.least_power.clone();
         Ok(Self {
             name,
+            free,
             interval: Duration::try_from_secs_f64(settings.interval_seconds).unwrap_or(Duration::MAX),
             tables: tables_of(name, free, options)?,
             options: settings,
@@ -202,6 +215,21 @@ impl LeastPower {
 impl Policy for LeastPower {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn refine(&mut self, profiles: &BTreeMap<ModelName, Profile>) {
+        for (name, table) in &mut self.tables {
+            let Some(profile) = profiles.get(name) else { continue };
+            // The objective is what it was: a device that got slower is no excuse.
+            let objective = Some(table.slo());
+            if let Ok(refined) = LeastPowerTable::build(profile, self.free, &self.options, objective) {
+                *table = refined;
+            }
+        }
+        let is_known = self.current.as_mut().is_some_and(|set| set.refine(&self.tables));
+        if !is_known {
+            self.current = None;
+        }
     }
 
     fn decide(&mut self, seen: &Observation) -> Decision {

@@ -108,9 +108,6 @@ impl<'a> Live<'a> {
 /// A reason in a few words; the whole of it is on the dashboard.
 fn in_short(reason: &Reason) -> String {
     match reason {
-        Reason::BestUnderCap { predicted_watts, power_correction, .. } if *power_correction > 1.01 => {
-            format!("fits {predicted_watts} x{power_correction:.2}")
-        }
         Reason::BestUnderCap { predicted_watts, .. } => format!("fits {predicted_watts}"),
         Reason::Parked { least_watts, .. } => format!("parked, {least_watts}"),
         other => other.name().replace('_', " "),
@@ -124,11 +121,10 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_in_a_few_words() {
-        let reason = |power_correction| Reason::BestUnderCap {
+        let reason = Reason::BestUnderCap {
             cap_watts: Watts::new(6.0),
             bound_watts: Watts::new(6.0),
             predicted_watts: Watts::new(5.5),
-            power_correction,
             predicted_rps: 800.0,
             batch_size: 8,
             instances: 1,
@@ -136,8 +132,7 @@ mod tests {
             core_clock_mhz: None,
             compute_units: None,
         };
-        assert_eq!(in_short(&reason(1.0)), "fits 5.5 W");
-        assert_eq!(in_short(&reason(1.2)), "fits 5.5 W x1.20");
+        assert_eq!(in_short(&reason), "fits 5.5 W");
         assert_eq!(in_short(&Reason::NoTraffic), "no traffic");
     }
 }

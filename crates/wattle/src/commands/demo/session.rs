@@ -34,9 +34,9 @@ const DEADLINE: Duration = Duration::from_millis(500);
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often it is looked whether the trace's cap changed.
 const CAP_POLL: Duration = Duration::from_millis(20);
-/// A policy's memory of what was over the cap, made for days of 24 hours, would outlast most of a day
-/// that is sped up: it half forgets this often a day (48 minutes), or in its usual time if that is less.
-const MEMORIES_A_DAY: f64 = 30.0;
+/// A point that was over the cap is barred for 48 minutes of the day, or its usual time if that is less:
+/// made for days of 24 hours, that would be much of a day that is sped up.
+const BARS_A_DAY: f64 = 30.0;
 /// For the same reason a choice stands for some 14 minutes of the day, or its usual time if that is less.
 const DWELLS_A_DAY: f64 = 100.0;
 /// Time between the profile and the day.
@@ -155,7 +155,7 @@ impl Session<'_> {
             profiles: [(self.args.model.as_str().into(), profile.clone())].into(),
             best_under_cap: BestUnderCapOptions {
                 dwell_seconds: (day.length.as_secs_f64() / DWELLS_A_DAY).min(1.0),
-                forget_half_seconds: (day.length.as_secs_f64() / MEMORIES_A_DAY).min(10.0),
+                bar_seconds: (day.length.as_secs_f64() / BARS_A_DAY).min(2.0),
                 ..BestUnderCapOptions::default()
             },
             ..PolicyOptions::default()

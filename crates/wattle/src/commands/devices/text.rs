@@ -9,6 +9,8 @@ use crate::table::Table;
 /// How far what belongs to a device stands to the right of its name.
 const INDENT: &str = "  ";
 
+const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
+
 /// Everything that is seen.
 pub(super) fn of_machine(seen: &Seen) -> String {
     let mut parts: Vec<String> = seen.devices.iter().map(of_device).collect();
@@ -80,12 +82,13 @@ pub(super) fn of_power(device: &SeenDevice) -> String {
 fn sensors(sensors: &[SensorView], of_power: &str) -> String {
     let mut table = Table::new(&["sensor", "reads", "unit", "from"]);
     for sensor in sensors {
+        let (scale, unit) = if sensor.unit == "bytes" { (BYTES_PER_GIB, "GiB") } else { (1.0, sensor.unit) };
         let (reads, from) = match &sensor.reading {
-            Access::Here(value) if sensor.source == of_power => (figures(*value), "as power".into()),
-            Access::Here(value) => (figures(*value), sensor.source.clone()),
+            Access::Here(value) if sensor.source == of_power => (figures(value / scale), "as power".into()),
+            Access::Here(value) => (figures(value / scale), sensor.source.clone()),
             other => ("-".into(), in_words(other, |_| String::new())),
         };
-        table.row([sensor.name.to_owned(), reads, sensor.unit.to_owned(), from]);
+        table.row([sensor.name.to_owned(), reads, unit.to_owned(), from]);
     }
     table.to_string()
 }

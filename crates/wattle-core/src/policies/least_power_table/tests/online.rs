@@ -356,3 +356,19 @@ fn a_profile_that_makes_no_table_is_told_when_the_policy_is_built() {
         );
     }
 }
+
+#[test]
+fn on_a_device_that_got_slower_more_is_set_for_the_same_load_and_the_same_objective() {
+    let mut bench = Bench::new("cofris-cu", &["m"], |options| options.refinement.enabled = false);
+    let slo = |decision: &Decision| match decision.reasons[0].1 {
+        Reason::LeastPower { slo_ms, .. } => slo_ms,
+        ref other => panic!("{other:?}"),
+    };
+    let before = slo(&bench.step(&[40.0]));
+    assert_eq!(bench.set, (500.0, 60));
+    // There a batch takes 26 ms now, of 20 that are allowed.
+    let slower = profile(GRID).scaled(1.3, 1.0, Watts::new(IDLE));
+    bench.policy.refine(&[("m".into(), slower)].into());
+    assert_eq!(slo(&bench.step(&[40.0])), before, "being slower is no excuse");
+    assert_eq!(bench.set, (1000.0, 30));
+}

@@ -1,19 +1,10 @@
-//! How much more power is drawn here than the profiles say, learned from violations.
+//! Whether power is over the cap beyond doubt.
 //!
 //! A sample over the cap may be noise, and a point given up for noise is throughput lost. So samples
-//! are weighed together ([`Evidence`]); one that is far over the cap counts alone.
+//! are weighed together; one that is far over the cap counts alone.
 
-use std::time::Duration;
-
-use crate::time::Timestamp;
 use crate::units::Watts;
 
-/// However wrong a profile is, its powers are not raised beyond this factor: a larger one is more
-/// likely another program's doing.
-const MOST: f64 = 3.0;
-/// What is left of an excess, once it is this small, is forgotten: or a point right at the cap would be
-/// passed over for ever.
-const FORGOTTEN: f64 = 0.002;
 /// What of each sample's excess over the cap, as a share of the cap, is taken for noise.
 const NOISE: f64 = 0.025;
 /// What is left must add up to this much.
@@ -22,44 +13,6 @@ const ENOUGH: f64 = 0.03;
 const MANY: u32 = 50;
 /// by so many standard errors.
 const STANDARD_ERRORS: f64 = 4.0;
-
-/// The factor on power above idle, in [1, 3]. Raised by a violation, relaxed with time.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Correction {
-    factor: f64,
-    changed: Timestamp,
-}
-
-impl Default for Correction {
-    fn default() -> Self {
-        Self { factor: 1.0, changed: Timestamp::ZERO }
-    }
-}
-
-impl Correction {
-    pub(super) fn factor(self) -> f64 {
-        self.factor
-    }
-
-    /// A violation: `measured` was drawn above idle where the profiles say `predicted`.
-    pub(super) fn raise(&mut self, now: Timestamp, measured: Watts, predicted: Watts) {
-        self.changed = now;
-        // With nothing chosen, the power is not of any point and says nothing about one.
-        if predicted > Watts::ZERO {
-            self.factor = (measured / predicted).clamp(self.factor, MOST);
-        }
-    }
-
-    /// No violation: half of the excess is forgotten in each `half_life`.
-    pub(super) fn relax(&mut self, now: Timestamp, half_life: Duration) {
-        let halvings = (now - self.changed).as_secs_f64() / half_life.as_secs_f64();
-        // A half-life of zero, at once: 0/0 is no number.
-        let kept = if halvings.is_nan() { 1.0 } else { 0.5f64.powf(halvings) };
-        let excess = (self.factor - 1.0) * kept;
-        self.factor = if excess < FORGOTTEN { 1.0 } else { 1.0 + excess };
-        self.changed = now;
-    }
-}
 
 /// Samples at the choice in force, and whether they are over the cap beyond doubt.
 ///
@@ -136,25 +89,6 @@ impl Evidence {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rises_at_once_stays_bounded_and_halves_its_excess() {
-        let second = |seconds| Timestamp::from_duration(Duration::from_secs(seconds));
-        let half_life = Duration::from_secs(10);
-        let mut correction = Correction::default();
-        correction.raise(second(1), Watts::new(150.0), Watts::new(100.0));
-        assert_eq!(correction.factor(), 1.5);
-        correction.raise(second(1), Watts::new(120.0), Watts::new(100.0));
-        assert_eq!(correction.factor(), 1.5, "a smaller excess does not lower it");
-        correction.relax(second(11), half_life);
-        assert!((correction.factor() - 1.25).abs() < 1e-12);
-        correction.raise(second(12), Watts::new(1e9), Watts::new(1.0));
-        assert_eq!(correction.factor(), MOST);
-        correction.relax(second(1000), half_life);
-        assert_eq!(correction.factor(), 1.0);
-        correction.raise(second(1001), Watts::new(10.0), Watts::ZERO);
-        assert!(correction.factor() < 1.1);
-    }
 
     /// How many samples of `powers` under a cap of 100 W it takes for a violation to count.
     fn counts_after(powers: impl IntoIterator<Item = f64>) -> Option<usize> {
