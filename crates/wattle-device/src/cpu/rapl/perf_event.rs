@@ -203,16 +203,25 @@ pub(in super::super) mod tests {
         }
     }
 
-    /// The kernel's own clock of a CPU, an event that every machine has, counts as the energy would.
-    #[cfg(target_os = "linux")]
+    /// Events that many machines have and that count as the energy would: the kernel's own clock of a
+    /// CPU, and its time stamp counter, whose PMU, as that of energy, refuses to leave anything out.
     #[test]
-    fn an_event_of_this_kernel_counts_on_where_this_user_may_open_it() {
-        let cpu_clock = Event { kind: 1, config: 0, cpu: 0 };
-        let mut read = match in_kernel(&cpu_clock) {
-            Ok(read) => read,
-            Err(error) => return println!("not tested, as this user may not open events: {error}"),
-        };
-        let first = read().unwrap();
-        assert!(read().unwrap() > first);
+    fn events_of_this_kernel_count_on_where_this_user_may_open_them() {
+        let mut events = vec![Event { kind: 1, config: 0, cpu: 0 }];
+        let msr = Path::new("/sys/bus/event_source/devices/msr");
+        if let (Ok(kind), Ok("event=0x00")) = (
+            system_file::read_number(&msr.join("type"), ""),
+            system_file::read(&msr.join("events/tsc")).as_deref(),
+        ) {
+            events.push(Event { kind: kind as u32, config: 0, cpu: 0 });
+        }
+        for event in events {
+            let mut read = match in_kernel(&event) {
+                Ok(read) => read,
+                Err(error) => return println!("not tested, as this user may not open {event:?}: {error}"),
+            };
+            let first = read().unwrap();
+            assert!(read().unwrap() > first, "{event:?}");
+        }
     }
 }
