@@ -76,7 +76,7 @@ least power                 100.0       12.00   10.00  11.00   0.1000  measured 
 shortest latency            100.0       12.00   10.00  11.00   0.1000  measured  batch_size=1 instances=1
 most under 14 W             160.0       15.00   12.00  13.00  0.07500  measured  batch_size=2 instances=1
 least power at 150 rows/s   250.0       20.00   11.00  16.00  0.07333  measured  batch_size=4 instances=1
-At a load, W mean and J/row are modelled: idle in between
+At 150 rows/s, W mean and J/row are modelled: idle in between
 
 Pareto front of power and throughput: 3 of 5 rows
 #  rows/s  latency ms  W mean  W max    J/row  known     point
