@@ -123,6 +123,7 @@ struct Epochs<'a> {
     family_to_come: Vec<f64>,
     /// What each model was asked, through families too, and did. Of the last epoch until a decision is made.
     asked: Vec<f64>,
+    served: Vec<f64>,
     /// Batches begun since the start, as a number with what is underway; of these, those that ended in the
     /// last epoch, and the rows of each.
     begun: Vec<f64>,
@@ -150,6 +151,7 @@ impl<'a> Epochs<'a> {
             to_come: vec![0.0; plan.models.len()],
             family_to_come: vec![0.0; plan.families.len()],
             asked: vec![0.0; plan.models.len()],
+            served: vec![0.0; plan.models.len()],
             begun: vec![0.0; plan.models.len()],
             ended: vec![0; plan.models.len()],
             rows_each: vec![0; plan.models.len()],
@@ -270,7 +272,7 @@ impl<'a> Epochs<'a> {
         for (index, model) in self.plan.models.iter().enumerate() {
             let setting = &self.knobs.settings[index];
             let (sums, asked) = (&mut self.sums[index], self.asked[index]);
-            (self.ended[index], self.busy[index]) = (0, 0.0);
+            (self.served[index], self.ended[index], self.busy[index]) = (0.0, 0, 0.0);
             if setting.instances == 0 {
                 sums.parked_seconds += seconds;
                 if asked.is_finite() {
@@ -307,6 +309,7 @@ impl<'a> Epochs<'a> {
             if model.objective.is_some_and(|objective| objective.as_secs_f64() * 1e3 < latency_ms) {
                 sums.misses += served;
             }
+            self.served[index] = served;
             let before = self.begun[index].floor();
             self.begun[index] += served / batch_rows;
             self.ended[index] = (self.begun[index].floor() - before) as u64;

@@ -256,6 +256,17 @@ fn with_little_to_do_soon_after_a_change_or_with_instances_that_idle_nothing_is_
 }
 
 #[test]
+fn a_server_that_was_profiled_with_pauses_between_batches_draws_what_it_did_when_it_pauses_again() {
+    // 8 rows in 16 ms, and 4 ms until the next batch.
+    let rows = "batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,basis,power_basis,samples\n\
+        8,1,400,16,80,measured,measured,9\n";
+    let mut bench = Bench::of(rows);
+    // The bench's power is by its share: as it was profiled, busy for 0.8 of the time.
+    bench.run(20.0, 0.8, 1.0, 1.0 / 0.8);
+    assert_eq!(bench.handed, 0);
+}
+
+#[test]
 fn below_saturation_power_is_held_against_power_at_that_utilization() {
     let mut bench = Bench::new();
     bench.run(5.0, 0.7, 1.0, 1.2);
