@@ -114,6 +114,22 @@ fn show_as_json_has_the_same_figures() {
     assert_eq!(one["leave_one_out"]["predicted"], 1);
 }
 
+#[test]
+fn power_at_a_load_is_not_told_as_a_mean_where_no_mean_is_known() {
+    let folder = folder(|text| text.replace("4,1,250,16,20,15,16,", "4,1,250,16,20,,16,"));
+    let told = said(&profile(&folder, &["show", "b.csv", "--load", "240"]));
+    let line = "At 240 rows/s, W mean and J/row are at most so much: a higher figure stands in for the mean";
+    assert!(told.contains(line), "{told}");
+}
+
+#[test]
+fn diff_tells_what_differs_without_a_ratio() {
+    let folder = folder(|text| text.replace("4,2,480,16.6,22,,,measured", "4,2,480,16.6,22,,17,modelled"));
+    let told = said(&profile(&folder, &["diff", "a.csv", "b.csv"]));
+    let line = "other columns differ at 1 of the points: basis, power_watts_max; --json tells where";
+    assert!(told.contains(line), "{told}");
+}
+
 const DIFFERENT: &str = "\
 A a.csv
 B b.csv

@@ -116,7 +116,7 @@ fn print(args: &DiffArgs, diff: &Diff) {
     if !others.is_empty() {
         let count = diff.points.iter().filter(|at| !at.others.is_empty()).count();
         let others = Vec::from_iter(others).join(", ");
-        say(format_args!("\nat {count} points also differ, without a ratio: {others}; --json tells where"));
+        say(format_args!("\nother columns differ at {count} of the points: {others}; --json tells where"));
     }
     for (name, points) in [("A", &diff.only_in_a), ("B", &diff.only_in_b)] {
         if !points.is_empty() {
