@@ -137,6 +137,11 @@ fn other_models_and_conditions_are_refused_naming_key_and_both_values() {
         told.starts_with("b.csv, key \"driver\": found \"550\", expected nothing (unknown) as in a.csv"),
         "{told}"
     );
+    let told = other(|profile| profile.head.power_source = "a wall meter".into());
+    assert!(
+        told.starts_with("b.csv, key \"power_source\": found \"a wall meter\", expected \"NVML\""),
+        "{told}"
+    );
     let told = other(|profile| profile.head.conditions.model_sha256 = Some("ab".into()));
     assert!(told.starts_with("b.csv, key \"model_sha256\": found \"ab\", expected nothing"), "{told}");
     assert_eq!(merge(&[], MergeOptions::default()), Err(MergeError::Nothing));
