@@ -221,11 +221,10 @@ impl<'a> Driver<'a> {
             let stats = stats.get(name).unwrap_or(&none);
             let before = self.stats_when_asked.get(name).unwrap_or(&none);
             let setting = entry.latest().executor.setting();
+            let ((batches, took), (batches_before, took_before)) = (stats.batches(), before.batches());
             // Core time as time of instances with so many cores each.
-            let time = |after: u64, before: u64| {
-                let nanos = after.saturating_sub(before) / u64::from(setting.cores_per_instance.max(1));
-                Duration::from_nanos(nanos)
-            };
+            let busy = stats.busy_core_nanos.saturating_sub(before.busy_core_nanos)
+                / u64::from(setting.cores_per_instance.max(1));
             ModelObservation {
                 name: name.clone(),
                 setting,
@@ -233,10 +232,10 @@ impl<'a> Driver<'a> {
                 queued_rows: stats.queued_rows,
                 arrived_rows: stats.arrived_rows.saturating_sub(before.arrived_rows),
                 completed_rows: stats.completed_rows.saturating_sub(before.completed_rows),
-                executed_batches: stats.executions.saturating_sub(before.executions),
-                batches_took: time(stats.ended_core_nanos, before.ended_core_nanos),
+                executed_batches: batches.saturating_sub(batches_before),
+                batches_took: Duration::from_nanos(took.saturating_sub(took_before)),
                 running_batches: stats.running_batches,
-                busy: time(stats.busy_core_nanos, before.busy_core_nanos),
+                busy: Duration::from_nanos(busy),
                 interval: now - self.asking.asked_at(),
                 setting_since: entry.latest().executor.setting_since(),
             }
