@@ -270,6 +270,9 @@ fn reading_and_looking_between_readings_counts_no_energy_twice() {
     device.apply(clock(900.0)).unwrap(); // looks at the device to read back
     let energy = device.read(at(101)).unwrap().energy.unwrap().get();
     assert!((energy - 210.0).abs() < 1e-6, "{energy}");
+    // How it is known is what the device found out by now.
+    let known = &device.info().power_provenance.source;
+    assert!(known.contains("while the counter is on trial"), "{known}");
 }
 
 #[test]

@@ -209,8 +209,8 @@ impl ViaZeusd {
     }
 
     fn set_power_limit(&mut self, watts: f64) -> Result<(), DeviceError> {
-        // Down to whole milliwatts and megahertz, as every knob.
-        let milliwatts = format!("{:.0}", (watts * 1e3).floor());
+        // Down to whole milliwatts and megahertz, as every knob; a float a hair below a milliwatt is it.
+        let milliwatts = format!("{:.0}", (watts * 1e3 + 1e-3).floor());
         let set = self.client.post("/gpu/set_power_limit", &[self.gpu(), ("power_limit_mw", milliwatts)]);
         set.map_err(self.failed("set the power limit"))?;
         let found = match self.power_limit() {
@@ -263,7 +263,10 @@ impl Device for ViaZeusd {
 
     fn read(&mut self, now: Timestamp) -> Result<Reading, DeviceError> {
         self.last = now;
-        self.inner.read(now)
+        let reading = self.inner.read(now);
+        // What the device found out as it was read.
+        self.info.power_provenance.clone_from(&self.inner.info().power_provenance);
+        reading
     }
 
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
