@@ -122,8 +122,8 @@ impl Meter {
     }
 
     /// Closes the open entry when it is long enough (or `at_once`), attributes it, and opens the next.
-    /// `stats` are the models as of `now`, the time of the last reading: while the device can't be read,
-    /// the entry stays open, so that no energy is booked as none. `provenance` is how the power is known by
+    /// `stats` are the models as of `now`, the time of the last reading: while the device can't be read or
+    /// tells nothing, the entry stays open, so that no energy is booked as none. `provenance` is how the power is known by
     /// now: some drivers find that out while they read.
     pub fn book(
         &mut self,
@@ -137,6 +137,10 @@ impl Meter {
         if *provenance != self.provenance {
             self.provenance = provenance.clone();
             rate.set_source(provenance);
+        }
+        let is_known = self.sampled_until().is_some_and(|until| until >= now);
+        if !(is_known || at_once) {
+            return None;
         }
         let is_due = self.open.as_ref().is_none_or(|open| at_once || now - open.start >= ENTRY_LENGTH);
         if !is_due {
@@ -244,10 +248,12 @@ mod tests {
         let nothing = |ms| Reading { energy: None, ..reading(ms, 0.0) };
         assert_eq!(meter.sample(&nothing(100)), None);
         assert_eq!(meter.sampled_until(), Some(at(0)));
-        let sample = meter.sample(&reading(1000, 30.0)).unwrap();
+        assert_eq!(meter.sample(&nothing(1000)), None);
+        assert_eq!(meter.book(at(1000), &known(), &BTreeMap::new(), None, &rate, false), None);
+        let sample = meter.sample(&reading(1500, 45.0)).unwrap();
         assert!((sample.power.get() - 30.0).abs() < 1e-9);
-        let entry = meter.book(at(1000), &known(), &BTreeMap::new(), None, &rate, false).unwrap();
-        assert!((entry.metered.get() - 30.0).abs() < 1e-9);
+        let entry = meter.book(at(1500), &known(), &BTreeMap::new(), None, &rate, false).unwrap();
+        assert!((entry.metered.get() - 45.0).abs() < 1e-9);
     }
 
     #[test]
