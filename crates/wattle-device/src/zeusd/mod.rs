@@ -109,13 +109,17 @@ impl Zeusd {
         let is_missing = |range: &KnobRange| {
             range.knob != DeviceKnob::ComputeUnits && inner.info().range(range.knob).is_none()
         };
+        let tells_clock = inspection
+            .knobs
+            .iter()
+            .any(|view| view.knob == DeviceKnob::CoreClock && !matches!(view.stands, Access::Absent { .. }));
         let added: Vec<_> =
             inspection.knobs.into_iter().filter_map(|view| view.range).filter(is_missing).collect();
         if added.is_empty() {
             return Err(NotWrapped { inner, because: "it has no knob that zeusd could add".into() });
         }
         info.knobs.extend(added.iter().cloned());
-        Ok(ViaZeusd { inner, info, added, client: self.client.clone(), gpu, last: now })
+        Ok(ViaZeusd { inner, info, added, tells_clock, client: self.client.clone(), gpu, last: now })
     }
 
     /// zeusd's number of a GPU: by its place on the bus, or by its name where no place is known and only
@@ -169,6 +173,9 @@ pub struct ViaZeusd {
     info: DeviceInfo,
     /// The knobs that zeusd turns.
     added: Vec<KnobRange>,
+    /// Whether the device tells the limit of its core clock. A look at one that doesn't only costs time, of
+    /// which a partitioned GPU takes a lot.
+    tells_clock: bool,
     client: Client,
     gpu: u32,
     /// The last time that was told, for looks at the device between readings.
@@ -204,6 +211,9 @@ impl ViaZeusd {
 
     /// Where a knob stands as the device itself tells. `None`: it doesn't.
     fn stands(&mut self, knob: DeviceKnob) -> Option<Access<Option<f64>>> {
+        if knob == DeviceKnob::CoreClock && !self.tells_clock {
+            return None;
+        }
         let inspection = self.inner.inspect(self.last);
         inspection.knobs.into_iter().find(|view| view.knob == knob).map(|view| view.stands)
     }
