@@ -10,7 +10,7 @@ mod interpolate;
 mod knobs;
 pub mod merge;
 mod overview;
-mod partition;
+pub mod partition;
 mod predictor;
 mod scale;
 #[cfg(test)]

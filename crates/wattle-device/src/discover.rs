@@ -9,7 +9,7 @@ use wattle_core::id::DeviceId;
 use wattle_core::time::Timestamp;
 
 use crate::amd;
-use crate::cpu::{CoreBudget, CpuDevice, CpuPowerEstimate, CpuRoots};
+use crate::cpu::{self, CoreBudget, CpuPowerEstimate, CpuRoots};
 use crate::device::{Access, Device};
 use crate::nvidia::{self, NvidiaRoots};
 use crate::zeusd::{self, NotWrapped, Zeusd};
@@ -49,10 +49,7 @@ type OpenAll = fn(&Locations) -> Found;
 const DRIVERS: [(&str, OpenAll); 3] = [("cpu", cpu), ("nvidia", nvidia), ("amd", amd)];
 
 fn cpu(at: &Locations) -> Found {
-    match CpuDevice::new("cpu".into(), &at.cpu, at.cpu_estimate.clone(), Arc::clone(&at.budget)) {
-        Ok(device) => Access::Here(vec![Box::new(device)]),
-        Err(error) => Access::Failed { because: error.to_string() },
-    }
+    boxed(cpu::open_all(&at.cpu, at.cpu_estimate.clone(), &at.budget))
 }
 
 fn nvidia(at: &Locations) -> Found {
@@ -65,14 +62,11 @@ fn amd(at: &Locations) -> Found {
 
 /// The GPUs of a driver, with the knobs that this user may not turn turned by zeusd, where that is asked for.
 fn via_zeusd<D: Device + 'static>(found: Access<Vec<D>>, at: &Locations) -> Found {
-    let devices = match found {
+    let devices = match boxed(found) {
         Access::Here(devices) => devices,
-        Access::Absent { because } => return Access::Absent { because },
-        Access::Denied { because, fix } => return Access::Denied { because, fix },
-        Access::Failed { because } => return Access::Failed { because },
+        none => return none,
     };
-    let devices = devices.into_iter().map(|device| Box::new(device) as Box<dyn Device>);
-    let Some(socket) = &at.zeusd else { return Access::Here(devices.collect()) };
+    let Some(socket) = &at.zeusd else { return Access::Here(devices) };
     let without = |because: &str| format!("zeusd is to turn its knobs, but {because}; or leave zeusd out");
     let zeusd = match Zeusd::connect(Some(socket), std::env::var(zeusd::TOKEN_VARIABLE).ok()) {
         Access::Here(zeusd) => zeusd,
@@ -89,7 +83,19 @@ fn via_zeusd<D: Device + 'static>(found: Access<Vec<D>>, at: &Locations) -> Foun
             inner
         }
     };
-    Access::Here(devices.map(wrap).collect())
+    Access::Here(devices.into_iter().map(wrap).collect())
+}
+
+/// The devices of a driver, as devices of any.
+fn boxed<D: Device + 'static>(found: Access<Vec<D>>) -> Found {
+    match found {
+        Access::Here(devices) => {
+            Access::Here(devices.into_iter().map(|device| Box::new(device) as Box<dyn Device>).collect())
+        }
+        Access::Absent { because } => Access::Absent { because },
+        Access::Denied { because, fix } => Access::Denied { because, fix },
+        Access::Failed { because } => Access::Failed { because },
+    }
 }
 
 /// Names of all drivers of real devices.

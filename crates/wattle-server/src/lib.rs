@@ -13,5 +13,6 @@ pub mod ledger_store;
 pub mod meter;
 pub mod metrics;
 pub mod model_repository;
+pub mod profiling;
 pub mod quick_profile;
 pub mod serve;

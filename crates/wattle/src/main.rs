@@ -35,17 +35,18 @@ enum Command {
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
     Devices(commands::devices::DevicesArgs),
-    Profile(commands::profile::ProfileArgs),
+    Profile(Box<commands::profile::ProfileArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
     Partition(commands::partition::PartitionArgs),
 }
 
 impl Command {
-    /// What is logged unless asked. The demo and the list of devices
-    /// print lines of their own, how power is known among them.
+    /// What is logged unless asked. The demo and the list of devices print lines of their own, how power is
+    /// known among them; so does profiling, but for warnings.
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) | Self::Devices(_) => "error",
+            Self::Profile(_) => "warn",
             _ => "info",
         }
     }
@@ -63,7 +64,7 @@ fn main() -> std::process::ExitCode {
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
-        Command::Profile(args) => commands::profile::run(&args),
+        Command::Profile(args) => commands::profile::run(*args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
         Command::Partition(args) => commands::partition::run(&args),
     }))

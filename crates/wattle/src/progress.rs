@@ -19,6 +19,11 @@ impl Progress {
         Self(bar)
     }
 
+    /// What it is about now.
+    pub(crate) fn say(&self, what: String) {
+        self.0.set_message(what);
+    }
+
     /// So much is done, of 1.
     pub(crate) fn tell(&self, share: f64) {
         self.0.set_position((share.clamp(0.0, 1.0) * STEPS as f64) as u64);

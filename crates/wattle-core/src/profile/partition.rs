@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::operating_point::ProfileRow;
+use crate::operating_point::OperatingPoint;
 
 /// How a partition's size is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notation {
+pub enum Notation {
     /// `3`: so many of something.
     Count,
     /// `3/7`: so many of this many slices.
@@ -19,7 +19,7 @@ pub(super) enum Notation {
 }
 
 /// The notation and size of the partition named `name`; `None` for a name that tells no size.
-pub(super) fn size(name: &str) -> Option<(Notation, u32)> {
+pub fn size(name: &str) -> Option<(Notation, u32)> {
     let count = |text: &str| text.parse::<u32>().ok().filter(|count| *count >= 1);
     if let Some((part, whole)) = name.split_once('/') {
         let (part, whole) = (count(part)?, count(whole)?);
@@ -36,11 +36,11 @@ pub(super) fn size(name: &str) -> Option<(Notation, u32)> {
     Some((Notation::Count, count(name)?))
 }
 
-/// The one notation in which every partition of `rows` tells a size of its own, if there is one.
-pub(super) fn notation_of(rows: &[ProfileRow]) -> Option<Notation> {
+/// The one notation in which every partition of `points` tells a size of its own, if there is one.
+pub fn notation_of<'a>(points: impl IntoIterator<Item = &'a OperatingPoint>) -> Option<Notation> {
     let mut notation = None;
     let mut names = BTreeMap::new();
-    for name in rows.iter().filter_map(|row| row.point.partition.as_deref()) {
+    for name in points.into_iter().filter_map(|point| point.partition.as_deref()) {
         let (found, slices) = size(name)?;
         if *notation.get_or_insert(found) != found || *names.entry(slices).or_insert(name) != name {
             return None;

@@ -62,7 +62,7 @@ impl Profile {
 impl Predictor {
     /// A predictor of the points between the rows of `profile`.
     pub fn new(profile: &Profile) -> Self {
-        let notation = notation_of(&profile.rows);
+        let notation = notation_of(profile.rows.iter().map(|row| &row.point));
         let mut classes: BTreeMap<Class, Sites> = BTreeMap::new();
         for (index, row) in profile.rows.iter().enumerate() {
             if let Some((class, place)) = locate(&row.point, notation) {

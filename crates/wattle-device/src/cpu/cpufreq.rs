@@ -11,7 +11,7 @@ use wattle_core::knob::{DeviceKnob, KnobRange};
 use wattle_core::units::Megahertz;
 
 use super::system_file;
-use crate::device::{DeviceError, KnobState};
+use crate::device::{Access, DeviceError, KnobState};
 
 /// How far, as a share, a clock may read back from what was set where the driver lists no steps.
 const READ_BACK_TOLERANCE: f64 = 0.01;
@@ -21,6 +21,7 @@ const READ_BACK_TOLERANCE: f64 = 0.01;
 pub(super) struct CpuFreq {
     device: DeviceId,
     groups: Vec<ClockGroup>,
+    may_turn: Access<()>,
 }
 
 /// Cores that share one clock. Frequencies are in kilohertz, as in the files.
@@ -33,42 +34,49 @@ struct ClockGroup {
     steps_khz: Vec<u64>,
 }
 
-/// Why this machine's clocks can't be turned.
-#[derive(Debug, thiserror::Error)]
-pub enum CpuFreqUnavailable {
-    /// The machine has no cpufreq driver, as most virtual machines.
-    #[error("no clock to turn in {path} (virtual machines have none)")]
-    Absent {
-        /// Where it would be.
-        path: String,
-    },
-    /// This user may not turn them.
-    #[error("{0}")]
-    Denied(#[source] DeviceError),
-    /// The clocks can't be read, or hold what no driver holds.
-    #[error("{0}")]
-    Broken(#[source] DeviceError),
-}
-
-impl From<DeviceError> for CpuFreqUnavailable {
-    fn from(error: DeviceError) -> Self {
-        if system_file::is_denied(&error) { Self::Denied(error) } else { Self::Broken(error) }
-    }
-}
-
 impl CpuFreq {
-    /// Finds the clocks below `sys` (usually `/sys`) and checks that they can be turned, without
-    /// turning any. `device` is whose clocks these are, for errors.
-    pub(super) fn open(sys: &Path, device: DeviceId) -> Result<Self, CpuFreqUnavailable> {
+    /// Finds the clocks below `sys` (usually `/sys`), without turning any. `device` is whose clocks
+    /// these are, for errors.
+    pub(super) fn open(sys: &Path, device: DeviceId) -> Access<Self> {
         let folder = sys.join("devices/system/cpu/cpufreq");
-        let mut groups = Vec::new();
-        for group in group_folders(&folder) {
-            groups.push(ClockGroup::open(&group)?);
-        }
+        let groups = group_folders(&folder).iter().map(|group| ClockGroup::open(group)).collect();
+        let groups: Vec<_> = match groups {
+            Ok(groups) => groups,
+            Err(error) => return system_file::no_access(&error),
+        };
         if groups.is_empty() {
-            return Err(CpuFreqUnavailable::Absent { path: folder.display().to_string() });
+            let because = format!("no clock to turn in {} (virtual machines have none)", folder.display());
+            return Access::Absent { because };
         }
-        Ok(Self { device, groups })
+        let writable = groups.iter().try_for_each(|group| system_file::check_writable(&group.limit));
+        Access::Here(Self { device, groups, may_turn: system_file::access(writable) })
+    }
+
+    /// Whether this user may turn all of them.
+    pub(super) fn may_turn(&self) -> &Access<()> {
+        &self.may_turn
+    }
+
+    /// As if this user might not turn them.
+    #[cfg(test)]
+    pub(super) fn refuse(&mut self, denied: Access<()>) {
+        self.may_turn = denied;
+    }
+
+    /// The highest limit of any group, in megahertz; `None` where no group is limited.
+    pub(super) fn stands(&self) -> Result<Option<f64>, DeviceError> {
+        let limits = self.groups.iter().map(ClockGroup::read).collect::<Result<Vec<_>, _>>()?;
+        let is_limited = limits.iter().zip(&self.groups).any(|(limit, group)| *limit < group.max_khz);
+        Ok(limits.into_iter().max().filter(|_| is_limited).map(megahertz))
+    }
+
+    /// What the clocks of all groups stand at now, on average, in megahertz.
+    pub(super) fn clock_now(&self) -> Result<f64, DeviceError> {
+        let now = self.groups.iter().map(|group| {
+            system_file::read_number(&group.limit.with_file_name("scaling_cur_freq"), "a clock in kilohertz")
+        });
+        let now = now.collect::<Result<Vec<_>, _>>()?;
+        Ok(now.iter().map(|khz| megahertz(*khz)).sum::<f64>() / now.len() as f64)
     }
 
     /// How far the clock turns. Where groups differ (performance and efficiency cores), from the
@@ -138,7 +146,6 @@ impl ClockGroup {
             limit,
         };
         group.read()?;
-        system_file::check_writable(&group.limit)?;
         if group.min_khz > group.max_khz {
             let found = format!("{} below cpuinfo_min_freq {}", group.max_khz, group.min_khz);
             let expected = "a highest clock above the lowest one";
@@ -219,120 +226,4 @@ fn megahertz(kilohertz: u64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::fake_tree::FakeTree;
-    use super::*;
-
-    fn limit(group: u32) -> String {
-        format!("sys/devices/system/cpu/cpufreq/policy{group}/scaling_max_freq")
-    }
-
-    fn group(tree: &FakeTree, group: u32, khz: [u64; 3], steps: Option<&str>) {
-        let folder = format!("sys/devices/system/cpu/cpufreq/policy{group}");
-        tree.write(&format!("{folder}/cpuinfo_min_freq"), &khz[0].to_string());
-        tree.write(&format!("{folder}/scaling_max_freq"), &khz[1].to_string());
-        tree.write(&format!("{folder}/cpuinfo_max_freq"), &format!("{}\n", khz[2]));
-        if let Some(steps) = steps {
-            tree.write(&format!("{folder}/scaling_available_frequencies"), steps);
-        }
-    }
-
-    fn open(tree: &FakeTree) -> Result<CpuFreq, CpuFreqUnavailable> {
-        CpuFreq::open(&tree.sys(), "cpu".into())
-    }
-
-    #[test]
-    fn sets_every_group_within_its_own_range_and_puts_back_what_it_found() {
-        let tree = FakeTree::new();
-        group(&tree, 0, [800_000, 5_000_000, 5_000_000], None);
-        group(&tree, 8, [700_000, 3_000_000, 4_000_000], None);
-        let clocks = open(&tree).unwrap();
-        let found = clocks.state().unwrap();
-        let range = clocks.range();
-        assert_eq!((range.min, range.max, range.steps), (700.0, 5000.0, vec![]));
-        let stand = || (tree.read(&limit(0)), tree.read(&limit(8)));
-        clocks.set_max(Megahertz::new(4500.5)).unwrap();
-        assert_eq!(stand(), ("4500500".into(), "4000000".into()));
-        clocks.set_max(Megahertz::new(700.0)).unwrap();
-        assert_eq!(stand(), ("800000".into(), "700000".into()));
-        clocks.put_back(&found).unwrap();
-        assert_eq!(stand(), ("5000000".into(), "3000000".into()));
-    }
-
-    #[test]
-    fn rounds_down_to_a_listed_step() {
-        let tree = FakeTree::new();
-        group(&tree, 0, [800_000, 2_400_000, 2_400_000], Some("2400000 1600000 800000 \n"));
-        let clocks = open(&tree).unwrap();
-        assert_eq!(clocks.range().steps, [800.0, 1600.0, 2400.0]);
-        clocks.set_max(Megahertz::new(2399.0)).unwrap();
-        assert_eq!(tree.read(&limit(0)), "1600000");
-    }
-
-    #[test]
-    fn accepts_a_driver_that_rounds_and_no_other_change() {
-        let group = |steps_khz: &[u64]| ClockGroup {
-            limit: PathBuf::new(),
-            min_khz: 800_000,
-            max_khz: 2_400_000,
-            steps_khz: steps_khz.to_vec(),
-        };
-        let steps = group(&[800_000, 1_600_000, 2_400_000]);
-        assert!(steps.is_rounded(2_000_000, 1_600_000));
-        assert!(steps.is_rounded(2_000_000, 2_400_000));
-        assert!(!steps.is_rounded(2_000_000, 800_000));
-        assert!(!steps.is_rounded(1_600_000, 2_400_000));
-        let any = group(&[]);
-        assert!(any.is_rounded(2_000_000, 1_980_000));
-        assert!(!any.is_rounded(2_000_000, 1_979_999));
-    }
-
-    /// A file that takes every write and goes on reading the same, as a clock that something else holds.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_clock_that_does_not_follow_is_an_error() {
-        let tree = FakeTree::new();
-        group(&tree, 0, [800_000, 2_400_000, 2_400_000], None);
-        let mut clocks = open(&tree).unwrap();
-        // Empty however much is written: not a number, so the read back fails.
-        clocks.groups[0].limit = PathBuf::from("/dev/null");
-        assert!(matches!(clocks.set_max(Megahertz::new(900.0)), Err(DeviceError::Content { .. })));
-    }
-
-    #[test]
-    fn a_failing_group_does_not_keep_the_others_from_being_put_back() {
-        let tree = FakeTree::new();
-        group(&tree, 0, [800_000, 2_400_000, 2_400_000], None);
-        group(&tree, 1, [800_000, 2_400_000, 2_400_000], None);
-        let clocks = open(&tree).unwrap();
-        let found = clocks.state().unwrap();
-        clocks.set_max(Megahertz::new(1000.0)).unwrap();
-        tree.dir_in_place_of(&limit(0));
-        assert!(matches!(clocks.put_back(&found), Err(DeviceError::File { action: "write", .. })));
-        assert_eq!(tree.read(&limit(1)), "2400000");
-    }
-
-    #[test]
-    fn a_state_that_is_not_its_own_is_refused_by_what_stands_in_it() {
-        let tree = FakeTree::new();
-        group(&tree, 0, [800_000, 2_400_000, 2_400_000], None);
-        let state = KnobState([("policy7".to_owned(), "800000".to_owned())].into());
-        let error = open(&tree).unwrap().put_back(&state).unwrap_err().to_string();
-        assert!(error.contains("recorded as policy7 = \"800000\", expected a group"), "{error}");
-    }
-
-    #[test]
-    fn says_why_no_clock_can_be_turned() {
-        let tree = FakeTree::new();
-        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Absent { .. })));
-        tree.dir("sys/devices/system/cpu/cpufreq/policy0");
-        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Broken(DeviceError::File { .. }))));
-        group(&tree, 0, [800_000, 2_400_000, 2_400_000], Some("many"));
-        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Broken(DeviceError::Content { .. }))));
-        group(&tree, 0, [2_400_000, 2_400_000, 800_000], Some(""));
-        assert!(matches!(open(&tree), Err(CpuFreqUnavailable::Broken(DeviceError::Content { .. }))));
-        let refused = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
-        let error = CpuFreqUnavailable::from(system_file::failed("write", Path::new("/sys/x"), refused));
-        assert!(matches!(error, CpuFreqUnavailable::Denied(_)));
-    }
-}
+mod tests;

@@ -1,13 +1,17 @@
-//! The CPU of this machine, as a device: its power and two knobs, cores in use and core clock.
+//! The CPU of this machine, as a device: its power, and its knobs: cores in use, core clock, power limit.
 //!
 //! Power is measured by the CPU's own energy counters where they can be read, and estimated from
 //! utilisation where not; which of the two, and why, is said by [`CpuDevice::power_source`].
 
 mod core_budget;
 mod cpufreq;
+mod cstates;
+mod inspect;
 mod power_estimate;
+mod power_meter;
 mod rapl;
 mod system_file;
+mod topology;
 mod utilization;
 
 #[cfg(test)]
@@ -25,15 +29,21 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::Joules;
 
 use self::cpufreq::CpuFreq;
-use self::power_estimate::EstimatedEnergy;
-use self::rapl::Rapl;
+use self::cstates::IdleStates;
+use self::power_meter::{PowerMeter, estimated, why_not};
+use self::rapl::limit::PowerLimits;
+use self::rapl::perf_event::{self, OpenEvent};
+use self::rapl::{Rapl, Ways};
 use self::utilization::UtilizationMeter;
-use crate::device::{Access, Device, DeviceError, DeviceInfo, Inspection, KnobState, Reading, SensorView};
+use crate::device::{Access, Device, DeviceError, DeviceInfo, Inspection, KnobState, Reading};
 
 pub use self::core_budget::{CoreBudget, CoreGrant};
-pub use self::cpufreq::CpuFreqUnavailable;
 pub use self::power_estimate::{CpuPowerEstimate, CpuPowerEstimateError};
-pub use self::rapl::RaplUnavailable;
+pub use self::power_meter::CpuPowerSource;
+pub use self::topology::{LogicalCpu, Topology};
+
+/// The name of the one CPU device of a machine.
+const ID: &str = "cpu";
 
 /// Where the kernel shows its files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,36 +64,39 @@ impl Default for CpuRoots {
 #[derive(Debug)]
 pub struct CpuDevice {
     info: DeviceInfo,
+    roots: CpuRoots,
     power: PowerMeter,
+    ways: Ways,
+    /// Used where, or once, the counters are of no use.
+    estimate: CpuPowerEstimate,
     utilization: UtilizationMeter,
-    clock: Result<CpuFreq, CpuFreqUnavailable>,
+    clock: Access<CpuFreq>,
+    limit: Access<PowerLimits>,
     budget: Arc<CoreBudget>,
+    idle_states: IdleStates,
+    /// When it was last inspected, and the energy then.
+    inspected: Option<(Timestamp, Joules)>,
 }
 
-/// How the power of a CPU is known.
-#[derive(Debug)]
-pub enum CpuPowerSource<'a> {
-    /// By its energy counters.
-    Rapl,
-    /// By an estimate, because the counters are not to be had.
-    Estimate {
-        /// Why not.
-        because: &'a RaplUnavailable,
-    },
-}
-
-#[derive(Debug)]
-enum PowerMeter {
-    Rapl(Rapl),
-    Estimate { energy: EstimatedEnergy, because: RaplUnavailable },
+/// The CPU of this machine: one device, however many packages it has. As [`CpuDevice::new`].
+pub fn open_all(
+    roots: &CpuRoots,
+    estimate: Option<CpuPowerEstimate>,
+    budget: &Arc<CoreBudget>,
+) -> Access<Vec<CpuDevice>> {
+    match CpuDevice::new(ID.into(), roots, estimate, Arc::clone(budget)) {
+        Ok(device) => Access::Here(vec![device]),
+        Err(error) => Access::Failed { because: error.to_string() },
+    }
 }
 
 impl CpuDevice {
     /// Opens the CPU whose files are below `roots`. `budget` is the thread budget that its knob
-    /// "compute units" turns. `estimate` is used where there are no energy counters; where it is
-    /// `None`, that of an average server with this machine's logical cores.
+    /// "compute units" turns. `estimate` is used where there are no energy counters, or where they turn
+    /// out to stand still; where it is `None`, that of an average server with this machine's logical
+    /// cores.
     ///
-    /// Warns, once, where power is estimated or where the user lacks the permission to turn the clock.
+    /// Warns, once, where power is estimated or where the user lacks the permission to turn a knob.
     ///
     /// # Errors
     /// Where even the tick counts of the kernel can't be read.
@@ -93,45 +106,72 @@ impl CpuDevice {
         estimate: Option<CpuPowerEstimate>,
         budget: Arc<CoreBudget>,
     ) -> Result<Self, DeviceError> {
+        Self::with_events(id, roots, estimate, budget, &perf_event::in_kernel)
+    }
+
+    /// As [`new`](Self::new), with perf events opened by `open_event`.
+    fn with_events(
+        id: DeviceId,
+        roots: &CpuRoots,
+        estimate: Option<CpuPowerEstimate>,
+        budget: Arc<CoreBudget>,
+        open_event: &OpenEvent,
+    ) -> Result<Self, DeviceError> {
         let utilization = UtilizationMeter::open(&roots.proc)?;
         let logical_cores = utilization.logical_cores();
+        let estimate = estimate.unwrap_or_else(|| CpuPowerEstimate::of_logical_cores(logical_cores));
         let clock = CpuFreq::open(&roots.sys, id.clone());
-        let mut knobs = vec![KnobRange {
+        let limit = PowerLimits::open(&roots.sys, id.clone());
+        let cores = KnobRange {
             knob: DeviceKnob::ComputeUnits,
             min: 1.0,
             max: f64::from(budget.total()),
             steps: Vec::new(),
-        }];
-        match &clock {
-            Ok(clock) => knobs.push(clock.range()),
-            Err(CpuFreqUnavailable::Absent { .. }) => {}
-            Err(because) => tracing::warn!(device = %id, %because, "the core clock can't be turned"),
-        }
+        };
         let mut info = DeviceInfo {
             description: description(roots, logical_cores),
             id,
-            knobs,
+            knobs: vec![cores],
             power_provenance: Provenance::new(Basis::Measured, ""),
             idle_power: None,
             full_power: None,
         };
-        let power = match Rapl::open(&roots.sys) {
-            Ok(rapl) => {
+        for (knob, range) in [
+            (DeviceKnob::CoreClock, turnable_clock(&clock)),
+            (DeviceKnob::PowerLimit, turnable_limit(&limit)),
+        ] {
+            match range {
+                Access::Here(range) => info.knobs.push(range),
+                Access::Absent { .. } => {}
+                Access::Denied { because, fix } => {
+                    tracing::warn!(device = %info.id, ?knob, because, fix, "a knob can't be turned");
+                }
+                Access::Failed { because } => {
+                    tracing::warn!(device = %info.id, ?knob, because, "a knob can't be turned");
+                }
+            }
+        }
+        let (rapl, ways) = Rapl::open(&roots.sys, open_event);
+        let power = match rapl {
+            Some(rapl) => {
                 info.power_provenance.source = rapl.source();
                 PowerMeter::Rapl(rapl)
             }
-            Err(because) => {
-                let estimate = estimate.unwrap_or_else(|| CpuPowerEstimate::of_logical_cores(logical_cores));
-                let provenance = estimate.provenance();
-                let source = &provenance.source;
-                tracing::warn!(device = %info.id, %because, %source, "power is estimated, not measured");
-                info.idle_power = Some((estimate.idle_watts(), provenance.clone()));
-                info.full_power = Some((estimate.full_watts(), provenance.clone()));
-                info.power_provenance = provenance;
-                PowerMeter::Estimate { energy: EstimatedEnergy::new(estimate), because }
-            }
+            None => estimated(&mut info, &estimate, Joules::ZERO, why_not(&ways)),
         };
-        Ok(Self { info, power, utilization, clock, budget })
+        Ok(Self {
+            info,
+            roots: roots.clone(),
+            power,
+            ways,
+            estimate,
+            utilization,
+            clock,
+            limit,
+            budget,
+            idle_states: IdleStates::default(),
+            inspected: None,
+        })
     }
 
     /// How power is known, and why not better.
@@ -142,9 +182,29 @@ impl CpuDevice {
         }
     }
 
-    /// Why the core clock is not among the knobs; `None` where it is.
-    pub fn clock_unavailable(&self) -> Option<&CpuFreqUnavailable> {
-        self.clock.as_ref().err()
+    /// The clock and the limit, where this user may turn them.
+    fn turnable(&self, knob: DeviceKnob) -> Result<(), DeviceError> {
+        if self.info.range(knob).is_some() { Ok(()) } else { Err(self.info.no_such_knob(knob)) }
+    }
+}
+
+/// How far the clock turns, where this user may turn it.
+fn turnable_clock(clock: &Access<CpuFreq>) -> Access<KnobRange> {
+    and_then(clock, |clock| and_then(clock.may_turn(), |()| Access::Here(clock.range())))
+}
+
+/// How far the limit turns, where this user may turn it.
+fn turnable_limit(limit: &Access<PowerLimits>) -> Access<KnobRange> {
+    and_then(limit, |limit| and_then(limit.may_turn(), |()| limit.range()))
+}
+
+/// What can be had is made into something else, or found not to be had after all.
+fn and_then<T, U>(access: &Access<T>, next: impl FnOnce(&T) -> Access<U>) -> Access<U> {
+    match access {
+        Access::Here(value) => next(value),
+        Access::Absent { because } => Access::Absent { because: because.clone() },
+        Access::Denied { because, fix } => Access::Denied { because: because.clone(), fix: fix.clone() },
+        Access::Failed { because } => Access::Failed { because: because.clone() },
     }
 }
 
@@ -153,7 +213,8 @@ impl Device for CpuDevice {
         &self.info
     }
 
-    /// Usage is that of the last window of at least 50 ms: readings closer together tell it again.
+    /// Usage is that of the last window of at least 50 ms: readings closer together tell it again. Where
+    /// the energy counters turn out to stand still, energy goes on by the estimate, and `info` tells so.
     fn read(&mut self, now: Timestamp) -> Result<Reading, DeviceError> {
         let window = self.utilization.sample(now)?;
         let (energy, power) = match &mut self.power {
@@ -163,6 +224,14 @@ impl Device for CpuDevice {
                 (energy.advance(now, window.map(|usage| usage.utilization)), energy.power())
             }
         };
+        if let PowerMeter::Rapl(rapl) = &self.power
+            && let Some(because) = rapl.stuck()
+        {
+            self.power = estimated(&mut self.info, &self.estimate, energy, because);
+            if let PowerMeter::Estimate { energy, .. } = &mut self.power {
+                energy.advance(now, None); // its first window starts now
+            }
+        }
         let usage = self.utilization.last();
         Ok(Reading {
             at: now,
@@ -174,56 +243,42 @@ impl Device for CpuDevice {
     }
 
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
-        match (setting, &self.clock) {
-            (DeviceSetting::CoreClock(limit), Ok(clock)) => clock.set_max(limit),
-            (DeviceSetting::ComputeUnits(cores), _) => {
+        self.turnable(setting.knob())?;
+        match (setting, &self.clock, &self.limit) {
+            (DeviceSetting::CoreClock(highest), Access::Here(clock), _) => clock.set_max(highest),
+            (DeviceSetting::PowerLimit(watts), _, Access::Here(limit)) => limit.set(watts),
+            (DeviceSetting::ComputeUnits(cores), ..) => {
                 self.budget.set_limit(cores);
                 Ok(())
             }
-            (DeviceSetting::CoreClock(_) | DeviceSetting::PowerLimit(_), _) => {
-                Err(self.info.no_such_knob(setting.knob()))
-            }
+            _ => Err(self.info.no_such_knob(setting.knob())),
         }
     }
 
     fn knob_state(&mut self, knob: DeviceKnob) -> Result<KnobState, DeviceError> {
-        match (knob, &self.clock) {
-            (DeviceKnob::CoreClock, Ok(clock)) => clock.state(),
+        match (knob, &self.clock, &self.limit) {
+            (DeviceKnob::CoreClock, Access::Here(clock), _) => clock.state(),
+            (DeviceKnob::PowerLimit, _, Access::Here(limit)) => limit.state(),
             // The budget is this process's own: it ends with it, and there is nothing to record.
-            _ => Ok(KnobState::default()),
+            (DeviceKnob::ComputeUnits, ..) => Ok(KnobState::default()),
+            _ => Err(self.info.no_such_knob(knob)),
         }
     }
 
     fn put_back(&mut self, knob: DeviceKnob, state: &KnobState) -> Result<(), DeviceError> {
-        match (knob, &self.clock) {
-            (DeviceKnob::ComputeUnits, _) => {
+        match (knob, &self.clock, &self.limit) {
+            (DeviceKnob::ComputeUnits, ..) => {
                 self.budget.set_limit(self.budget.total());
                 Ok(())
             }
-            (DeviceKnob::CoreClock, Ok(clock)) => clock.put_back(state),
-            (DeviceKnob::CoreClock | DeviceKnob::PowerLimit, _) => Err(self.info.no_such_knob(knob)),
+            (DeviceKnob::CoreClock, Access::Here(clock), _) => clock.put_back(state),
+            (DeviceKnob::PowerLimit, _, Access::Here(limit)) => limit.put_back(state),
+            _ => Err(self.info.no_such_knob(knob)),
         }
     }
 
     fn inspect(&mut self, now: Timestamp) -> Inspection {
-        let reading = self.read(now);
-        let mut inspection = Inspection::default();
-        let mut sensor = |name, unit, reading| {
-            let source = self.info.power_provenance.source.clone();
-            inspection.sensors.push(SensorView { name, unit, source, reading });
-        };
-        match reading {
-            Ok(reading) => {
-                let because = || "the first reading starts it".to_owned();
-                let access = |value: Option<f64>| {
-                    value.map_or_else(|| Access::Absent { because: because() }, Access::Here)
-                };
-                sensor("energy", "J", access(reading.energy.map(Joules::get)));
-                sensor("utilization", "share", access(reading.utilization));
-            }
-            Err(error) => sensor("energy", "J", Access::Failed { because: error.to_string() }),
-        }
-        inspection
+        inspect::inspect(self, now)
     }
 }
 

@@ -98,6 +98,12 @@ impl EstimatedEnergy {
         Self { estimate, settled: Joules::ZERO, window_start: None, power: None, told: Joules::ZERO }
     }
 
+    /// Goes on from `energy`, which was known otherwise before.
+    pub(super) fn starting_at(mut self, energy: Joules) -> Self {
+        (self.settled, self.told) = (energy, energy);
+        self
+    }
+
     /// Estimated power over the last window that ended; `None` before the first one.
     pub(super) fn power(&self) -> Option<Watts> {
         self.power

@@ -2,12 +2,12 @@
 //!
 //! Ticks are 10 ms, so usage is only told over windows of some ticks. Knows nothing of power.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use wattle_core::time::Timestamp;
 
-use super::system_file;
+use super::system_file::{self, KeptFile};
 use crate::device::DeviceError;
 
 /// Shorter windows hold too few ticks per core to tell anything.
@@ -16,8 +16,8 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(50);
 /// Tells usage between readings at least [`SHORTEST_WINDOW`] apart.
 #[derive(Debug)]
 pub(super) struct UtilizationMeter {
-    stat: PathBuf,
-    own_stat: PathBuf,
+    stat: KeptFile,
+    own_stat: KeptFile,
     logical_cores: u32,
     window_start: Option<(Timestamp, Ticks)>,
     last: Option<Usage>,
@@ -50,8 +50,8 @@ impl UtilizationMeter {
         if logical_cores == 0 {
             return Err(system_file::unexpected(&stat, &text, "a line of ticks for each logical core"));
         }
-        let own_stat = proc.join("self/stat");
-        let meter = Self { stat, own_stat, logical_cores, window_start: None, last: None };
+        let (stat, own_stat) = (KeptFile::open(&stat)?, KeptFile::open(&proc.join("self/stat"))?);
+        let mut meter = Self { stat, own_stat, logical_cores, window_start: None, last: None };
         meter.read_ticks()?;
         Ok(meter)
     }
@@ -83,14 +83,15 @@ impl UtilizationMeter {
         self.last
     }
 
-    fn read_ticks(&self) -> Result<Ticks, DeviceError> {
-        let stat = system_file::read(&self.stat)?;
-        let (busy, total) = machine_ticks(&stat)
-            .ok_or_else(|| system_file::unexpected(&self.stat, &stat, "a first line `cpu` with its ticks"))?;
-        let own_stat = system_file::read(&self.own_stat)?;
-        let own = process_ticks(&own_stat).ok_or_else(|| {
-            system_file::unexpected(&self.own_stat, &own_stat, "the status line of a process, with its ticks")
-        })?;
+    fn read_ticks(&mut self) -> Result<Ticks, DeviceError> {
+        let stat = self.stat.read()?;
+        let expected = "a first line `cpu` with its ticks";
+        let (busy, total) =
+            machine_ticks(&stat).ok_or_else(|| system_file::unexpected(self.stat.path(), &stat, expected))?;
+        let own_stat = self.own_stat.read()?;
+        let expected = "the status line of a process, with its ticks";
+        let own = process_ticks(&own_stat)
+            .ok_or_else(|| system_file::unexpected(self.own_stat.path(), &own_stat, expected))?;
         Ok(Ticks { busy, total, own })
     }
 }

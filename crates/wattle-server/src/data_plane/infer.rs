@@ -101,7 +101,10 @@ pub async fn infer(
 }
 
 /// The inputs in the model's order, and the rows they carry.
-fn check_inputs(model: &ServedModel, mut given: Vec<Tensor>) -> Result<(Vec<Tensor>, u32), ApiError> {
+pub(crate) fn check_inputs(
+    model: &ServedModel,
+    mut given: Vec<Tensor>,
+) -> Result<(Vec<Tensor>, u32), ApiError> {
     let config = &model.config;
     if given.len() != config.inputs.len() {
         return Err(ApiError::invalid(format!(
@@ -214,7 +217,7 @@ fn check_priority(model: &ServedModel, wanted: Option<u64>) -> Result<u32, ApiEr
 }
 
 /// Requests whose rows have the same shapes may share a batch.
-fn group_of(inputs: &[Tensor], max_batch_size: u32) -> u64 {
+pub(crate) fn group_of(inputs: &[Tensor], max_batch_size: u32) -> u64 {
     let mut hasher = DefaultHasher::new();
     for input in inputs {
         let row = if max_batch_size > 0 { &input.shape[1..] } else { &input.shape[..] };

@@ -178,6 +178,7 @@ fn run(shared: &Shared, instance: &mut dyn Instance, mut batch: Vec<Waiting<Job>
             answer_all(batch, &error);
         }
         Err(error) => {
+            shared.stats.batch_failed(&error);
             tracing::debug!(model = %shared.name, requests = batch.len(), %error, "batch failed, its requests are run alone");
             batch.drain(..).for_each(|request| run(shared, instance, vec![request], grant));
         }

@@ -31,7 +31,7 @@ use crate::control_loop::Waker;
 use crate::meter::EnergyRate;
 
 pub use knobs::Knobs;
-pub use stats::{BatchStats, DurationStats, ModelStats, StatsSnapshot};
+pub use stats::{BatchStats, DurationStats, ModelStats, RecordedBatch, StatsSnapshot};
 
 /// Time between two searches of a full queue for requests that nobody waits for any more.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(10);
@@ -295,6 +295,23 @@ impl Executor {
             (inner.queue.len() as u64, inner.queue.rows())
         };
         self.shared.stats.snapshot(self.shared.around.clock.now(), queued_requests, queued_rows)
+    }
+
+    /// The batches answered since the last call, one by one. From the first call on each is recorded, until
+    /// [`stop_recording`](Self::stop_recording): who calls it takes them often, or memory grows.
+    pub fn take_recorded(&self) -> Vec<RecordedBatch> {
+        self.shared.stats.take_recorded()
+    }
+
+    /// Why a batch of several requests failed since batches are recorded, if one did: its requests were
+    /// then run one by one, which who asked does not see.
+    pub fn batch_failure(&self) -> Option<String> {
+        self.shared.stats.batch_failure()
+    }
+
+    /// Records single batches no longer.
+    pub fn stop_recording(&self) {
+        self.shared.stats.stop_recording();
     }
 
     /// Takes no more requests, answers those that wait, and ends the instances. Blocks until done.

@@ -39,6 +39,27 @@ pub struct BatchStats {
     pub infer_nanos: u64,
 }
 
+/// One batch that ended well, as it is recorded while somebody asks for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedBatch {
+    /// Its rows.
+    pub rows: u32,
+    /// How long the runtime and cutting the outputs into answers took.
+    pub took: Duration,
+    /// When it was answered.
+    pub ended: Timestamp,
+}
+
+/// What was seen of batches.
+#[derive(Debug, Default)]
+struct Batches {
+    by_size: BTreeMap<u32, BatchStats>,
+    /// Each batch since they were last taken, while they are recorded.
+    recorded: Option<Vec<RecordedBatch>>,
+    /// Why a batch failed as a whole, the first time while they are recorded.
+    failure: Option<String>,
+}
+
 /// Counts and times of one model since it was loaded.
 #[derive(Debug, Default)]
 pub struct ModelStats {
@@ -55,7 +76,7 @@ pub struct ModelStats {
     last_inference_nanos: AtomicU64,
     latency: LatencyHistogram,
     /// Touched once per batch, by this model's own instances: no request waits for it.
-    by_batch_size: Mutex<BTreeMap<u32, BatchStats>>,
+    batches: Mutex<Batches>,
     busy: Mutex<Busy>,
 }
 
@@ -126,11 +147,39 @@ impl ModelStats {
         self.infer.add(n, times.infer * n as u32);
         self.output.add(n, times.output * n as u32);
         self.last_inference_nanos.store(now.as_nanos(), Relaxed);
-        let mut by_size = lock(&self.by_batch_size);
-        let stats = by_size.entry(times.rows).or_default();
+        let mut batches = lock(&self.batches);
+        let stats = batches.by_size.entry(times.rows).or_default();
         stats.count += 1;
         stats.infer_nanos += times.infer.as_nanos() as u64;
         stats.output_nanos += times.output.as_nanos() as u64;
+        if let Some(recorded) = &mut batches.recorded {
+            recorded.push(RecordedBatch { rows: times.rows, took: times.infer + times.output, ended: now });
+        }
+    }
+
+    /// The batches recorded since the last call, in the order in which they were answered. From the first
+    /// call on each batch is recorded until [`stop_recording`](Self::stop_recording).
+    pub(super) fn take_recorded(&self) -> Vec<RecordedBatch> {
+        lock(&self.batches).recorded.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// A batch of several requests failed as a whole; they are run one by one.
+    pub(super) fn batch_failed(&self, error: &impl ToString) {
+        let mut batches = lock(&self.batches);
+        if batches.recorded.is_some() {
+            batches.failure.get_or_insert_with(|| error.to_string());
+        }
+    }
+
+    /// Why a batch failed as a whole since batches are recorded, if one did.
+    pub(super) fn batch_failure(&self) -> Option<String> {
+        lock(&self.batches).failure.clone()
+    }
+
+    /// Records no batch from now on.
+    pub(super) fn stop_recording(&self) {
+        let mut batches = lock(&self.batches);
+        (batches.recorded, batches.failure) = (None, None);
     }
 
     pub(super) fn snapshot(&self, now: Timestamp, queued_requests: u64, queued_rows: u64) -> StatsSnapshot {
@@ -161,7 +210,7 @@ impl ModelStats {
             ended_core_nanos,
             busy_core_nanos,
             running_batches,
-            by_batch_size: lock(&self.by_batch_size).clone(),
+            by_batch_size: lock(&self.batches).by_size.clone(),
             latency: self.latency.snapshot(),
         }
     }

@@ -139,11 +139,11 @@ pub(crate) struct ServeArgs {
 }
 
 /// More compute threads than any machine has.
-const MAX_CORES: u32 = 4096;
+pub(crate) const MAX_CORES: u32 = 4096;
 /// The device unless another is named.
-const CPU: &str = "cpu";
+pub(crate) const CPU: &str = "cpu";
 /// The device that isn't there: it is played from profiles.
-const SIMULATED: &str = "simulated";
+pub(crate) const SIMULATED: &str = "simulated";
 
 /// The configuration file: the same names as the flags.
 #[derive(Deserialize, Default)]
@@ -196,7 +196,7 @@ struct ServeFile {
     carbon_adaptive: CarbonAdaptiveOptions,
 }
 
-fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
+pub(crate) fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
     let (model, file) = text.split_once('=').ok_or("expected MODEL=FILE")?;
     Ok((model.to_owned(), file.into()))
 }
@@ -405,7 +405,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     })
 }
 
-fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstimate>> {
+pub(crate) fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<CpuPowerEstimate>> {
     match (idle, full) {
         (None, None) => Ok(None),
         (Some(idle), Some(full)) => {

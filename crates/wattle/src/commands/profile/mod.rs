@@ -1,23 +1,37 @@
 //! `wattle profile`: what is known of a model's operating points, and what to do with the files.
 
+mod device;
 mod diff;
+mod measure;
 mod merge;
 mod plot;
 mod png;
+mod report;
 mod show;
+mod targets;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use wattle_core::profile::PowerFigure;
 
-/// Look at profiles of models, merge them, compare them and draw them
+/// Measure a model's operating points as it is served; show, merge, compare and draw profiles
 ///
-/// Example: wattle profile show models/resnet50/profile.csv --cap 150
+/// Examples:
+///   wattle profile resnet50 --models models
+///   wattle profile resnet50 --power-cap 150 --clocks auto --question energy
+///   wattle profile show models/resnet50/profile.csv --cap 150
+///
+/// MODEL is measured one operating point after another while it is kept saturated from within the process,
+/// by the same repository, executor, runtime and device as `wattle serve`. A search chooses the points. The
+/// profile goes to MODEL's folder as profile.csv, where `wattle serve` finds it. A family stands for its
+/// variants. Ctrl-C ends it after the window under way; the same command again goes on where it ended.
 #[derive(Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct ProfileArgs {
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
+    #[command(flatten)]
+    measure: measure::MeasureArgs,
 }
 
 #[derive(Subcommand)]
@@ -29,12 +43,13 @@ enum Action {
 }
 
 /// Runs the command.
-pub(crate) fn run(args: &ProfileArgs) -> Result<()> {
+pub(crate) fn run(args: ProfileArgs) -> Result<()> {
     match &args.action {
-        Action::Show(args) => show::run(args),
-        Action::Merge(args) => merge::run(args),
-        Action::Diff(args) => diff::run(args),
-        Action::Plot(args) => plot::run(args),
+        Some(Action::Show(args)) => show::run(args),
+        Some(Action::Merge(args)) => merge::run(args),
+        Some(Action::Diff(args)) => diff::run(args),
+        Some(Action::Plot(args)) => plot::run(args),
+        None => measure::run(args.measure),
     }
 }
 
