@@ -284,7 +284,8 @@ impl Bench {
             idle_power_watts: head.idle_power_watts,
             request_overhead_ms: None,
             quality: None,
-            power_source: self.info.power_provenance.to_string(),
+            // By now: some drivers find out while they read.
+            power_source: self.sampler.device().info().power_provenance.to_string(),
             created: Some(created.to_owned()),
             notes: Some(tally.notes(plan)),
             conditions: Conditions {
