@@ -176,8 +176,9 @@ impl<'a> Driver<'a> {
         if std::mem::take(&mut self.is_read_failing) {
             tracing::info!(device = %self.config.device.info().id, "device can be read again");
         }
+        let since = self.meter.sampled_until();
         let sample = self.meter.sample(&reading);
-        if let (Some(sample), Some(last)) = (sample, self.last_reading) {
+        if let (Some(sample), Some(last)) = (sample, since) {
             let interval = sample.at - last;
             let cap_then = self.cap_at_last_reading;
             self.power.add(sample.power, interval, cap_then);
@@ -212,7 +213,7 @@ impl<'a> Driver<'a> {
         let device = DeviceObservation {
             id: info.id.clone(),
             power_samples: std::mem::take(&mut self.samples),
-            power_provenance: self.meter.provenance().clone(),
+            power_provenance: info.power_provenance.clone(),
             knobs: info.knobs.clone(),
             settings_failed: self.settings_failed,
         };
@@ -430,7 +431,7 @@ impl<'a> Driver<'a> {
             uptime_seconds: now.as_secs_f64(),
             policy: self.config.policy.name().to_owned(),
             power_watts: self.last_power,
-            power_provenance: Some(self.meter.provenance().clone()),
+            power_provenance: Some(self.config.device.info().power_provenance.clone()),
             power_cap_watts: power_cap,
             power_cap_origin,
             carbon_intensity_g_per_kwh: carbon,
@@ -455,7 +456,8 @@ impl<'a> Driver<'a> {
         carbon: Option<CarbonIntensity>,
         at_once: bool,
     ) {
-        if let Some(entry) = self.meter.book(now, stats, carbon, &self.around.energy_rate, at_once) {
+        let (provenance, rate) = (&self.config.device.info().power_provenance, &self.around.energy_rate);
+        if let Some(entry) = self.meter.book(now, provenance, stats, carbon, rate, at_once) {
             self.totals.add(&entry);
             if let Some(ledger) = &self.config.ledger {
                 ledger.append(entry);

@@ -271,6 +271,8 @@ impl Bench {
         tally: &Tally,
     ) -> ProfileHead {
         let told = self.told();
+        // By now: some drivers find out while they read. Not further down: the device is locked for so long.
+        let power_source = self.sampler.device().info().power_provenance.to_string();
         let others = tally.others.map_or_else(
             || "other load on the device is unknown".to_owned(),
             |(mean, most)| {
@@ -284,7 +286,7 @@ impl Bench {
             idle_power_watts: head.idle_power_watts,
             request_overhead_ms: None,
             quality: None,
-            power_source: self.info.power_provenance.to_string(),
+            power_source,
             created: Some(created.to_owned()),
             notes: Some(tally.notes(plan)),
             conditions: Conditions {

@@ -72,7 +72,9 @@ impl Sampler {
                 {
                     let mut trace = lock(&of_thread.trace);
                     match reading {
-                        Ok(reading) if trace.readings.len() < KEPT => trace.readings.push(reading),
+                        Ok(reading) if tells_power(&reading) && trace.readings.len() < KEPT => {
+                            trace.readings.push(reading);
+                        }
                         Ok(_) => {}
                         Err(error) => trace.error = Some(error.to_string()),
                     }
@@ -136,6 +138,12 @@ impl Drop for Sampler {
             drop(thread.join());
         }
     }
+}
+
+/// Whether a reading tells energy or power. One that doesn't is passed over: a counter that is read now and
+/// then tells the energy in between, too.
+fn tells_power(reading: &Reading) -> bool {
+    reading.energy.is_some() || reading.power.is_some()
 }
 
 /// Power of `readings` in a span: from the last reading up to its start to the last up to its end, so that
@@ -209,6 +217,7 @@ mod tests {
         let none = PowerSeen::default();
         assert_eq!(power_between(&[], at(0), at(100)), none);
         assert_eq!(power_between(&[reading(50, Some(1.0), None)], at(0), at(100)), none);
+        assert!(!tells_power(&reading(0, None, None)) && tells_power(&reading(0, Some(1.0), None)));
         let silent = [0, 100].map(|ms| Reading { utilization: None, ..reading(ms, None, None) });
         assert_eq!(power_between(&silent, at(0), at(100)), none);
     }
