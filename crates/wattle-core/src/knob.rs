@@ -82,6 +82,12 @@ impl DeviceKnob {
     }
 }
 
+impl std::fmt::Display for DeviceKnob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// How far one knob of a device turns. Values are in the unit of its [`DeviceSetting`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KnobRange {

@@ -59,7 +59,7 @@ pub enum Violation {
         expected: &'static str,
     },
     /// Seen from outside, a knob does not stand where it should.
-    #[error("{knob:?} stands at {found:?} after {after}, expected {expected:?}")]
+    #[error("{knob} stands at {found:?} after {after}, expected {expected:?}")]
     Stands {
         /// Which knob.
         knob: DeviceKnob,
@@ -291,8 +291,8 @@ mod tests {
         for (fault, expected) in [
             (Fault::CounterTurnsOver, "energy went from Some(Joules(6.0)) to Some(Joules(0.0))"),
             (Fault::NotANumber, "power reads NaN, expected a number of at least 0"),
-            (Fault::DoesNotTurn, "ComputeUnits stands at Some(4.0) after being set, expected Some(1.0)"),
-            (Fault::DoesNotRestore, "ComputeUnits stands at Some(1.0) after restore, expected Some(4.0)"),
+            (Fault::DoesNotTurn, "compute_units stands at Some(4.0) after being set, expected Some(1.0)"),
+            (Fault::DoesNotRestore, "compute_units stands at Some(1.0) after restore, expected Some(4.0)"),
         ] {
             assert_eq!(found(fault), Err(expected.into()), "{fault:?}");
         }

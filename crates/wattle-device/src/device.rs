@@ -200,7 +200,7 @@ pub enum DeviceError {
         expected: &'static str,
     },
     /// The device has no such knob.
-    #[error("{device} has no knob {knob:?}; it has {available:?}")]
+    #[error("{device} has no knob {knob}; it has {}", names(available))]
     NoSuchKnob {
         /// Which device.
         device: DeviceId,
@@ -210,7 +210,7 @@ pub enum DeviceError {
         available: Vec<DeviceKnob>,
     },
     /// The value is out of the knob's range.
-    #[error("{device}: {knob:?} of {found} is out of its range, {min} to {max}")]
+    #[error("{device}: {knob} of {found} is out of its range, {min} to {max}")]
     OutOfRange {
         /// Which device.
         device: DeviceId,
@@ -244,7 +244,7 @@ pub enum DeviceError {
         said: String,
     },
     /// What was recorded of a knob can't be put back, because it isn't what this driver records.
-    #[error("{device}: {knob:?} was recorded as {found}, expected {expected}; put it back by hand")]
+    #[error("{device}: {knob} was recorded as {found}, expected {expected}; put it back by hand")]
     State {
         /// Which device.
         device: DeviceId,
@@ -256,7 +256,7 @@ pub enum DeviceError {
         expected: &'static str,
     },
     /// How a knob stands could not be recorded, so it was not turned.
-    #[error("{knob:?} was not turned: {source}")]
+    #[error("{knob} was not turned: {source}")]
     NotRecorded {
         /// Which knob.
         knob: DeviceKnob,
@@ -265,7 +265,7 @@ pub enum DeviceError {
     },
     /// The dead man's switch put the knobs back, because whoever turned them gave no sign of life.
     #[error(
-        "{device}: {knob:?} stands as it was found, because the control loop stalled; what it was set to is void"
+        "{device}: {knob} stands as it was found, because the control loop stalled; what it was set to is void"
     )]
     Stalled {
         /// Which device.
@@ -274,7 +274,9 @@ pub enum DeviceError {
         knob: DeviceKnob,
     },
     /// The device took the value but reads back another.
-    #[error("{device}: {knob:?} was set to {wanted} but reads back {found}")]
+    #[error(
+        "{device}: {knob} was set to {wanted} but reads back {found}: its driver rounds, or something else turns it too"
+    )]
     ReadBack {
         /// Which device.
         device: DeviceId,
@@ -285,6 +287,12 @@ pub enum DeviceError {
         /// The value read.
         found: f64,
     },
+}
+
+/// The names of `knobs`, for a sentence.
+fn names(knobs: &[DeviceKnob]) -> String {
+    let names: Vec<_> = knobs.iter().map(|knob| knob.name()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 #[cfg(test)]
@@ -316,7 +324,7 @@ mod tests {
         assert!(matches!(accept(f64::NAN), Err(DeviceError::OutOfRange { .. })));
         assert_eq!(
             info.accept(DeviceSetting::ComputeUnits(1)).unwrap_err().to_string(),
-            "cpu has no knob ComputeUnits; it has [CoreClock]"
+            "cpu has no knob compute_units; it has core_clock"
         );
     }
 }

@@ -223,3 +223,18 @@ async fn a_knob_that_fails_is_told_once_and_not_asked_for_at_each_decision() {
     until("it is turned once it works again", || hardware.clock() == ASKED).await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_hangs_for_good_does_not_keep_the_server_from_stopping() {
+    let hardware = Hardware::new();
+    let mut device = Held::new(open(&hardware));
+    let again = Arc::clone(&hardware);
+    device.watch(Duration::from_secs(3), Box::new(move || Ok(open(&again)))).unwrap();
+    let (server, _folder) = start(device, AsksForTheClock::default()).await;
+    until("the clock is turned", || hardware.clock() == ASKED).await;
+    hardware.hangs.store(true, Ordering::Relaxed);
+    until("the clock is put back", || hardware.clock() == AS_FOUND).await;
+    tokio::time::timeout(Duration::from_secs(60), server.stop()).await.expect("the server stops");
+    assert_eq!(hardware.clock(), AS_FOUND);
+    hardware.hangs.store(false, Ordering::Relaxed);
+}

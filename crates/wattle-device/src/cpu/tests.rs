@@ -115,7 +115,7 @@ fn a_clock_that_can_not_be_turned_is_no_knob() {
     let (mut cpu, _) = open(&tree);
     assert!(matches!(cpu.clock, Access::Failed { .. }));
     let error = cpu.apply(DeviceSetting::CoreClock(Megahertz::new(1000.0))).unwrap_err();
-    assert_eq!(error.to_string(), "cpu has no knob CoreClock; it has [ComputeUnits]");
+    assert_eq!(error.to_string(), "cpu has no knob core_clock; it has compute_units");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn cores_in_use_are_the_limit_of_the_thread_budget() {
     assert_eq!(budget.limit(), 3);
     for refused in [0, 5] {
         let error = cpu.apply(DeviceSetting::ComputeUnits(refused)).unwrap_err();
-        let expected = format!("cpu: ComputeUnits of {refused} is out of its range, 1 to 4");
+        let expected = format!("cpu: compute_units of {refused} is out of its range, 1 to 4");
         assert_eq!(error.to_string(), expected);
     }
     assert_eq!(budget.limit(), 3);

@@ -171,7 +171,7 @@ fn a_knob_whose_state_can_not_be_recorded_is_not_turned() {
     let mut held = Held::with_lease(open(&hardware), &folder).unwrap();
     fs::remove_dir_all(temp.path().join("leases")).unwrap();
     let error = held.apply(clock(800.0)).unwrap_err().to_string();
-    assert!(error.starts_with("CoreClock was not turned: failed to write "), "{error}");
+    assert!(error.starts_with("core_clock was not turned: failed to write "), "{error}");
     assert_eq!(hardware.clock(), AS_FOUND);
 }
 

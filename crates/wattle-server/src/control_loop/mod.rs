@@ -15,6 +15,7 @@ mod waker;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub use cap::{CapOrigin, CapOverride};
 pub use status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
 pub use waker::Waker;
 
+/// How long a loop that is told to stop is waited for: a driver may hang for good.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// Decisions kept for the admin API.
 const KEPT_DECISIONS: usize = 256;
 /// Power samples kept for the dashboard: five minutes of fast ticks.
@@ -85,7 +88,14 @@ pub struct Control {
     shared: Arc<Shared>,
     device: DeviceInfo,
     stalls: Stalls,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<LoopThread>>,
+}
+
+/// The thread of the loop, and what tells its end.
+struct LoopThread {
+    handle: JoinHandle<()>,
+    /// Its other end is dropped when the thread ends.
+    ended: mpsc::Receiver<()>,
 }
 
 struct Shared {
@@ -124,7 +134,9 @@ impl Control {
             reasons: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("control".into()).spawn(move || {
+        let (until_ended, ended) = mpsc::channel();
+        let handle = thread::Builder::new().name("control".into()).spawn(move || {
+            let _until_ended: mpsc::Sender<()> = until_ended;
             let run = || loop_thread::run(config, &around, &of_thread);
             if catch_unwind(AssertUnwindSafe(run)).is_err() {
                 // The device was restored as it was dropped. The models go on with their knobs as they stand.
@@ -133,7 +145,7 @@ impl Control {
                 of_thread.is_running.store(false, Ordering::Release);
             }
         })?;
-        Ok(Self { shared, device, stalls, thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, device, stalls, thread: Mutex::new(Some(LoopThread { handle, ended })) })
     }
 
     /// The device, with how its power is known by now.
@@ -212,14 +224,24 @@ impl Control {
     }
 
     /// Stops the loop: books the last entry, restores every knob of the device, closes the ledger.
-    /// Blocks until that is done; calling it twice does nothing more.
+    /// Blocks until that is done, or until it is plain that the driver hangs; calling it twice does
+    /// nothing more.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
         self.shared.waker.wake();
-        if let Some(thread) = lock(&self.thread).take() {
-            // A panic was caught and told of in the thread.
-            drop(thread.join());
+        // Held until the end, so that a second caller waits as well.
+        let mut thread = lock(&self.thread);
+        let Some(thread) = thread.take() else { return };
+        if thread.ended.recv_timeout(STOP_LIMIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!(
+                limit_seconds = STOP_LIMIT.as_secs(),
+                "the control loop hangs, probably in the device's driver, and is left behind; what it had turned is \
+                 put back by its watch, else by the next start or `wattle devices --restore`"
+            );
+            return;
         }
+        // A panic was caught and told of in the thread.
+        drop(thread.handle.join());
     }
 }
 

@@ -290,7 +290,7 @@ mod tests {
         assert!(error.contains("900 is out of its range, 1000 to 2000"), "{error}");
         let units = KnobValues { compute_units: Some(vec![1]), ..asked(1, 1) };
         let error = units.space(LIMITS, 4, &info(vec![])).unwrap_err().to_string();
-        assert!(error.contains("has no knob ComputeUnits"), "{error}");
+        assert!(error.contains("has no knob compute_units"), "{error}");
     }
 
     #[test]
