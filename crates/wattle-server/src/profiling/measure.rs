@@ -230,7 +230,7 @@ impl Measurer<'_> {
         if let Some(error) = self.sampler.error() {
             return Err(Cut::Failed(format!("its power could not be held against the cap: {error}")));
         }
-        let samples = self.sampler.power(started, self.clock.now()).samples;
+        let samples = self.sampler.samples_since(started, self.clock.now());
         let power = match self.options.figure {
             PowerFigure::Max => samples.iter().copied().reduce(f64::max),
             PowerFigure::P95 | PowerFigure::Mean => {
@@ -304,7 +304,7 @@ impl Measurer<'_> {
             confidence_95(&figures).map(|half| if half < least { 0.0 } else { rounded(half) })
         };
         // All samples of a probe that was cut short count: the one above the cap may be its last.
-        let all = self.sampler.power(started, ended).samples;
+        let all = self.sampler.samples_since(started, ended);
         let samples = if is_over_cap { &all } else { &power.samples };
         let memory = self.memory_before.zip((self.memory_now)());
         let milliseconds = |share| percentile(&latencies, share).map(rounded);
