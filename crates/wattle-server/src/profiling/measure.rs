@@ -305,7 +305,12 @@ impl Measurer<'_> {
         };
         // All samples of a probe that was cut short count: the one above the cap may be its last.
         let all = self.sampler.samples_since(started, ended);
-        let samples = if is_over_cap { &all } else { &power.samples };
+        // Their mean is what the cap was held against: by that of its windows alone it might seem to keep it.
+        let (samples, power_mean) = if is_over_cap {
+            (&all, mean(&all).map(Watts::new).or(power.mean))
+        } else {
+            (&power.samples, power.mean)
+        };
         let memory = self.memory_before.zip((self.memory_now)());
         let milliseconds = |share| percentile(&latencies, share).map(rounded);
         let watts = |share| percentile(samples, share).map(|power| Watts::new(rounded(power)));
@@ -316,11 +321,10 @@ impl Measurer<'_> {
             latency_ms_p50: milliseconds(0.50),
             latency_ms_p95: milliseconds(0.95),
             latency_ms_p99: milliseconds(0.99),
-            power_watts_mean: power.mean.map(|power| Watts::new(rounded(power.get()))),
+            power_watts_mean: power_mean.map(|power| Watts::new(rounded(power.get()))),
             power_watts_p95: watts(0.95),
             power_watts_max: watts(1.0),
-            energy_joules_per_row: power
-                .mean
+            energy_joules_per_row: power_mean
                 .zip(throughput.filter(|rps| *rps > 0.0))
                 .map(|(power, rps)| Joules::new(rounded(power.get() / rps))),
             memory_bytes: memory.and_then(|(before, now)| now.checked_sub(before)).filter(|bytes| *bytes > 0),
