@@ -21,8 +21,9 @@
 //! No power is refined to more than was ever seen or profiled on the device: a device that is shared and
 //! full draws no more, whatever is set.
 //!
-//! What is refined is computed from measured figures, so its basis is **modelled**, and its confidence
-//! interval is dropped. What was unknown stays unknown.
+//! What is refined is computed, so its basis is **modelled** at best; power that was refined by a sensor
+//! whose own figures are assumed is **assumed**. Its confidence interval is dropped. What was unknown stays
+//! unknown.
 //!
 //! [`power_at_utilization`]: crate::load_power::power_at_utilization
 
@@ -365,6 +366,9 @@ impl Refinement {
             let [time_rest, power_rest] = point.map_or([0.0; 2], |point| point.rests_at(now, half_life));
             let (time, power) = (bounded(time + time_rest).exp(), bounded(power + power_rest).exp());
             scale(row, time, (power, idle, self.power.highest));
+            if power != 1.0 && row.power_known().is_some() {
+                row.power_basis = row.power_basis.max(self.power.basis);
+            }
         }
         if profile.rows != part.profile.rows {
             let told = format!(

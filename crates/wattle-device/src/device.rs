@@ -112,7 +112,7 @@ pub enum Access<T> {
     },
 }
 
-/// What a device is. Constant while the device is open.
+/// What a device is. Constant while the device is open, but for how its power is known.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeviceInfo {
     /// Its name, unique on this machine.

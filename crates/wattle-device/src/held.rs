@@ -120,7 +120,8 @@ impl Held {
         let applied = self.device.apply(setting);
         let is_void = {
             let knobs = self.watched.knobs();
-            knobs.are_being_put_back || knobs.stalls != stalls
+            // Put back during a stall that was counted before, too: several knobs are turned between two beats.
+            knobs.are_being_put_back || knobs.stalls != stalls || !knobs.are_turned
         };
         if is_void {
             // The driver hung, and the setting may have been made after the knob was put back.

@@ -149,6 +149,8 @@ fn a_counter_that_agrees_with_power_is_what_counts() {
         energy = device.read(at(f64::from(tick))).unwrap().energy.unwrap().get();
     }
     assert_eq!(fact(&device.inspect(at(10.0)), "energy_source"), "the energy counter");
+    let known = device.info().power_provenance.to_string();
+    assert_eq!(known, "measured: AMD SMI, current socket power; energy by the energy counter");
     // Trusted from the fifth reading on, at four seconds.
     assert!((energy - (4.0 * 200.0 + 6.0 * 220.0)).abs() < 1e-6, "{energy}");
 }

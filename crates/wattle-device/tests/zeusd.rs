@@ -7,6 +7,7 @@ mod mock_amdsmi;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -212,8 +213,8 @@ fn adds_the_knobs_that_this_user_may_not_turn_and_turns_those_of_the_right_gpu()
 }
 
 /// A GPU of NVIDIA, as far as zeusd is concerned: its place is written with eight digits, and it can't tell
-/// the limit of its clock.
-struct OfNvidia(Box<dyn Device>, DeviceInfo);
+/// the limit of its clock. Counts how often all of it is looked at, which takes long on a real one.
+struct OfNvidia(Box<dyn Device>, DeviceInfo, Arc<AtomicU32>);
 
 impl Device for OfNvidia {
     fn info(&self) -> &DeviceInfo {
@@ -237,6 +238,7 @@ impl Device for OfNvidia {
     }
 
     fn inspect(&mut self, now: Timestamp) -> Inspection {
+        self.2.fetch_add(1, Ordering::Relaxed);
         let mut inspection = self.0.inspect(now);
         inspection.facts = vec![("pci_bus", Access::Here("00000000:C1:00.0".to_owned()))];
         for view in inspection.knobs.iter_mut().filter(|view| view.knob == DeviceKnob::CoreClock) {
@@ -251,7 +253,9 @@ fn a_clock_that_can_not_be_read_back_is_taken_at_zeusds_word_and_reset_by_itself
     let zeusd = FakeZeusd::start(Fault::OfNvidia, DISCOVER);
     let gpu = zeusd.gpu();
     let info = DeviceInfo { id: "nvidia:GPU-1".into(), ..gpu.info().clone() };
-    let device = zeusd.zeusd().wrap(Box::new(OfNvidia(gpu, info)), Timestamp::ZERO).unwrap();
+    let looks = Arc::new(AtomicU32::new(0));
+    let gpu = OfNvidia(gpu, info, Arc::clone(&looks));
+    let device = zeusd.zeusd().wrap(Box::new(gpu), Timestamp::ZERO).unwrap();
     let mut device = Held::new(Box::new(device));
     device.apply(clock(900.7)).unwrap();
     assert_eq!((zeusd.smi.get("high_limit"), zeusd.smi.get("perf_level")), (900, 3));
@@ -259,6 +263,7 @@ fn a_clock_that_can_not_be_read_back_is_taken_at_zeusds_word_and_reset_by_itself
     assert_eq!(zeusd.smi.get("perf_level"), 0);
     let reset = "/gpu/reset_gpu_locked_clocks?block=true&gpu_ids=7";
     assert_eq!(zeusd.writes().last().unwrap(), reset);
+    assert_eq!(looks.load(Ordering::Relaxed), 1, "once when it was wrapped");
 }
 
 #[test]
@@ -270,6 +275,9 @@ fn reading_and_looking_between_readings_counts_no_energy_twice() {
     device.apply(clock(900.0)).unwrap(); // looks at the device to read back
     let energy = device.read(at(101)).unwrap().energy.unwrap().get();
     assert!((energy - 210.0).abs() < 1e-6, "{energy}");
+    // How it is known is what the device found out by now.
+    let known = &device.info().power_provenance.source;
+    assert!(known.contains("while the counter is on trial"), "{known}");
 }
 
 #[test]

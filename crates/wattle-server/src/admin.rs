@@ -11,7 +11,7 @@
 //! DELETE /wattle/v1/power-cap           back to the configured cap
 //! GET    /wattle/v1/models/NAME/knobs   where the serving knobs stand
 //! PUT    /wattle/v1/models/NAME/knobs   {"batch_size": 8, ...}: those named are turned
-//! GET    /wattle/v1/models/NAME/profile the profile that the policy plans with, refined by what was seen
+//! GET    /wattle/v1/models/NAME/profile the profile, refined by what was seen, as policies with profiles plan with it
 //! ```
 
 use std::sync::Arc;

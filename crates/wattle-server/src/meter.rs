@@ -3,8 +3,11 @@
 //! Owned and driven by the control loop: it has no thread and no clock of its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 use wattle_core::id::ModelName;
 use wattle_core::ledger::{Activity, LedgerEntry, MeteredInterval, attribute};
@@ -16,25 +19,42 @@ use wattle_device::device::{DeviceInfo, Reading};
 
 use crate::executor::StatsSnapshot;
 
-/// Energy of a core-second of computing, as last metered: what an answer is told its cost by before
-/// its interval is booked. Written by the meter, read by instances, without a lock.
+/// Energy of a core-second of computing, as last metered, and where it is from: what an answer is told its
+/// cost by before its interval is booked. Written by the meter, read by instances, without a lock.
 #[derive(Debug)]
-pub struct EnergyRate(AtomicU64);
+pub struct EnergyRate {
+    joules_per_core_second: AtomicU64,
+    source: ArcSwap<String>,
+}
 
 impl EnergyRate {
     /// Not known yet.
     pub fn unknown() -> Self {
-        Self(AtomicU64::new(f64::NAN.to_bits()))
+        Self {
+            joules_per_core_second: AtomicU64::new(f64::NAN.to_bits()),
+            source: ArcSwap::from_pointee("unknown".to_owned()),
+        }
     }
 
     /// Energy of so many core-seconds, or `None` where no power is known.
     pub fn of_core_seconds(&self, core_seconds: f64) -> Option<Joules> {
-        let rate = f64::from_bits(self.0.load(Ordering::Relaxed));
+        let rate = f64::from_bits(self.joules_per_core_second.load(Ordering::Relaxed));
         (!rate.is_nan()).then(|| Joules::new(rate * core_seconds))
     }
 
+    /// How the power behind it is known, in words.
+    pub fn source(&self) -> Arc<String> {
+        self.source.load_full()
+    }
+
     fn set(&self, joules_per_core_second: f64) {
-        self.0.store(joules_per_core_second.to_bits(), Ordering::Relaxed);
+        self.joules_per_core_second.store(joules_per_core_second.to_bits(), Ordering::Relaxed);
+    }
+
+    fn set_source(&self, power: &Provenance) {
+        self.source.store(Arc::new(format!(
+            "{power}; a request's share of it is modelled from the core time of its batch"
+        )));
     }
 }
 
@@ -45,6 +65,7 @@ const ENTRY_LENGTH: Duration = Duration::from_secs(1);
 pub struct Meter {
     idle_power: Watts,
     provenance: Provenance,
+    /// The last reading that told anything.
     last: Option<Reading>,
     open: Option<OpenEntry>,
 }
@@ -67,16 +88,21 @@ impl Meter {
         if let Some((full_power, _)) = &info.full_power {
             rate.set((*full_power - idle_power).max(Watts::ZERO).get() / f64::from(cores.max(1)));
         }
+        rate.set_source(&info.power_provenance);
         Self { idle_power, provenance: info.power_provenance.clone(), last: None, open: None }
     }
 
-    /// How the power is known.
-    pub fn provenance(&self) -> &Provenance {
-        &self.provenance
+    /// Where the next sample begins: the time of the last reading that told anything.
+    pub fn sampled_until(&self) -> Option<Timestamp> {
+        self.last.as_ref().map(|reading| reading.at)
     }
 
-    /// Takes in a reading; gives the mean power since the one before, where both tell energy.
+    /// Takes in a reading; gives the mean power since the last one that told anything. A reading that tells
+    /// neither energy nor power is passed over: the next sample covers its time, too.
     pub fn sample(&mut self, reading: &Reading) -> Option<PowerSample> {
+        if reading.energy.is_none() && reading.power.is_none() {
+            return None;
+        }
         let before = self.last.replace(reading.clone())?;
         let interval = reading.at - before.at;
         if interval.is_zero() {
@@ -96,16 +122,26 @@ impl Meter {
     }
 
     /// Closes the open entry when it is long enough (or `at_once`), attributes it, and opens the next.
-    /// `stats` are the models as of `now`, the time of the last reading: while the device can't be read,
-    /// the entry stays open, so that no energy is booked as none.
+    /// `stats` are the models as of `now`, the time of the last reading: while the device can't be read or
+    /// tells nothing, the entry stays open, so that no energy is booked as none. `provenance` is how the power is known by
+    /// now: some drivers find that out while they read.
     pub fn book(
         &mut self,
         now: Timestamp,
+        provenance: &Provenance,
         stats: &BTreeMap<ModelName, StatsSnapshot>,
         carbon_intensity: Option<CarbonIntensity>,
         rate: &EnergyRate,
         at_once: bool,
     ) -> Option<LedgerEntry> {
+        if *provenance != self.provenance {
+            self.provenance = provenance.clone();
+            rate.set_source(provenance);
+        }
+        let is_known = self.sampled_until().is_some_and(|until| until >= now);
+        if !(is_known || at_once) {
+            return None;
+        }
         let is_due = self.open.as_ref().is_none_or(|open| at_once || now - open.start >= ENTRY_LENGTH);
         if !is_due {
             return None;
@@ -178,12 +214,16 @@ mod tests {
         }
     }
 
+    fn known() -> Provenance {
+        Provenance::new(Basis::Measured, "a test")
+    }
+
     fn meter() -> (Meter, EnergyRate) {
         let info = DeviceInfo {
             id: "cpu".into(),
             description: String::new(),
             knobs: vec![],
-            power_provenance: Provenance::new(Basis::Measured, "a test"),
+            power_provenance: known(),
             idle_power: Some((Watts::new(10.0), Provenance::new(Basis::Assumed, "a test"))),
             full_power: None,
         };
@@ -201,13 +241,41 @@ mod tests {
     }
 
     #[test]
+    fn a_reading_that_tells_nothing_is_no_power_and_loses_no_energy() {
+        let (mut meter, rate) = meter();
+        meter.sample(&reading(0, 0.0));
+        meter.book(at(0), &known(), &BTreeMap::new(), None, &rate, false);
+        let nothing = |ms| Reading { energy: None, ..reading(ms, 0.0) };
+        assert_eq!(meter.sample(&nothing(100)), None);
+        assert_eq!(meter.sampled_until(), Some(at(0)));
+        assert_eq!(meter.sample(&nothing(1000)), None);
+        assert_eq!(meter.book(at(1000), &known(), &BTreeMap::new(), None, &rate, false), None);
+        let sample = meter.sample(&reading(1500, 45.0)).unwrap();
+        assert!((sample.power.get() - 30.0).abs() < 1e-9);
+        let entry = meter.book(at(1500), &known(), &BTreeMap::new(), None, &rate, false).unwrap();
+        assert!((entry.metered.get() - 45.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_entry_says_how_the_power_was_known_when_it_was_booked() {
+        let (mut meter, rate) = meter();
+        meter.sample(&reading(0, 0.0));
+        meter.book(at(0), &known(), &BTreeMap::new(), None, &rate, false);
+        meter.sample(&reading(1000, 30.0));
+        let found_out = Provenance::new(Basis::Measured, "a counter, compared with power");
+        let entry = meter.book(at(1000), &found_out, &BTreeMap::new(), None, &rate, false).unwrap();
+        assert_eq!(entry.provenance, found_out);
+        assert!(rate.source().starts_with("measured: a counter, compared with power; "), "{}", rate.source());
+    }
+
+    #[test]
     fn a_device_without_a_counter_is_metered_by_its_power() {
         let (mut meter, rate) = meter();
         let reading = |ms| Reading { energy: None, power: Some(Watts::new(25.0)), ..reading(ms, 0.0) };
         meter.sample(&reading(0));
-        meter.book(at(0), &BTreeMap::new(), None, &rate, false);
+        meter.book(at(0), &known(), &BTreeMap::new(), None, &rate, false);
         assert_eq!(meter.sample(&reading(1000)).unwrap().power, Watts::new(25.0));
-        let entry = meter.book(at(1000), &BTreeMap::new(), None, &rate, false).unwrap();
+        let entry = meter.book(at(1000), &known(), &BTreeMap::new(), None, &rate, false).unwrap();
         assert!((entry.metered.get() - 25.0).abs() < 1e-9);
     }
 
@@ -220,13 +288,13 @@ mod tests {
             BTreeMap::from([(name.clone(), stats)])
         };
         meter.sample(&reading(0, 0.0));
-        assert_eq!(meter.book(at(0), &stats(0, 0), None, &rate, false), None);
+        assert_eq!(meter.book(at(0), &known(), &stats(0, 0), None, &rate, false), None);
         for tick in 1..10 {
             meter.sample(&reading(tick * 100, tick as f64 * 3.0));
-            assert_eq!(meter.book(at(tick * 100), &stats(0, 0), None, &rate, false), None);
+            assert_eq!(meter.book(at(tick * 100), &known(), &stats(0, 0), None, &rate, false), None);
         }
         meter.sample(&reading(1000, 30.0));
-        let entry = meter.book(at(1000), &stats(500_000_000, 4), None, &rate, false).unwrap();
+        let entry = meter.book(at(1000), &known(), &stats(500_000_000, 4), None, &rate, false).unwrap();
         let attributed = entry.by_model[&name].energy;
         assert!((entry.metered.get() - 30.0).abs() < 1e-9);
         assert!((attributed.get() - 20.0).abs() < 1e-9, "{attributed}");

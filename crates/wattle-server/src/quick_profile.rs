@@ -176,13 +176,7 @@ fn row_of(
 ) -> ProfileRow {
     let rows = after.completed_rows.saturating_sub(before.completed_rows) as f64;
     let throughput = Some(rows / elapsed.as_secs_f64()).filter(|rps| rps.is_finite());
-    let sums = |stats: &StatsSnapshot| {
-        let sizes = stats.by_batch_size.values();
-        sizes.fold((0, 0), |(count, nanos), size| {
-            (count + size.count, nanos + size.infer_nanos + size.output_nanos)
-        })
-    };
-    let ((count_before, nanos_before), (count_after, nanos_after)) = (sums(before), sums(after));
+    let ((count_before, nanos_before), (count_after, nanos_after)) = (before.batches(), after.batches());
     let batches = count_after.saturating_sub(count_before);
     let nanos = nanos_after.saturating_sub(nanos_before) as f64;
     ProfileRow {

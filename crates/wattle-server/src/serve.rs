@@ -157,10 +157,7 @@ impl Server {
             is_ready: AtomicBool::new(false),
             stopped: stopped.clone(),
             max_request_bytes: config.max_request_bytes,
-            power_source: format!(
-                "{}; a request's share of it is modelled from the core time of its batch",
-                device.power_provenance
-            ),
+            energy_rate: Arc::clone(&energy_rate),
         });
         let control = ControlConfig {
             device: config.device,

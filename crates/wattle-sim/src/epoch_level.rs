@@ -124,8 +124,13 @@ struct Epochs<'a> {
     /// What each model was asked, through families too, and did. Of the last epoch until a decision is made.
     asked: Vec<f64>,
     served: Vec<f64>,
-    batches: Vec<f64>,
-    /// Seconds in which they ran, of all instances together.
+    /// Batches begun since the start, as a number with what is underway; of these, those that ended in the
+    /// last epoch, and the rows of each.
+    begun: Vec<f64>,
+    ended: Vec<u64>,
+    rows_each: Vec<u32>,
+    /// How long each took, and seconds in which any ran, of all instances together.
+    took: Vec<Duration>,
     busy: Vec<f64>,
     family_asked: Vec<f64>,
 }
@@ -147,7 +152,10 @@ impl<'a> Epochs<'a> {
             family_to_come: vec![0.0; plan.families.len()],
             asked: vec![0.0; plan.models.len()],
             served: vec![0.0; plan.models.len()],
-            batches: vec![0.0; plan.models.len()],
+            begun: vec![0.0; plan.models.len()],
+            ended: vec![0; plan.models.len()],
+            rows_each: vec![0; plan.models.len()],
+            took: vec![Duration::ZERO; plan.models.len()],
             busy: vec![0.0; plan.models.len()],
             family_asked: vec![0.0; plan.families.len()],
         }
@@ -185,10 +193,13 @@ impl<'a> Epochs<'a> {
                 let asked = self.asked[index];
                 observed.arrived_rows = if asked.is_finite() { asked as u64 } else { 1_000_000 };
                 observed.queued_rows = if asked.is_finite() { 0 } else { 1_000_000 };
-                observed.completed_rows = self.served[index] as u64;
-                observed.executed_batches = self.batches[index] as u64;
+                // Whole batches: time and rows of parts of one would make each look longer and larger.
+                let ended = self.ended[index];
+                observed.executed_batches = ended;
+                observed.completed_rows = ended.saturating_mul(u64::from(self.rows_each[index]));
                 observed.busy = Duration::try_from_secs_f64(self.busy[index]).unwrap_or(Duration::MAX);
-                observed.batches_took = observed.busy;
+                let took = self.took[index].as_secs_f64() * ended as f64;
+                observed.batches_took = Duration::try_from_secs_f64(took).unwrap_or(Duration::MAX);
                 observed.running_batches = if asked > 0.0 { observed.setting.instances } else { 0 };
             }
             for (index, observed) in seen.families.iter_mut().enumerate() {
@@ -261,7 +272,7 @@ impl<'a> Epochs<'a> {
         for (index, model) in self.plan.models.iter().enumerate() {
             let setting = &self.knobs.settings[index];
             let (sums, asked) = (&mut self.sums[index], self.asked[index]);
-            (self.served[index], self.batches[index], self.busy[index]) = (0.0, 0.0, 0.0);
+            (self.served[index], self.ended[index], self.busy[index]) = (0.0, 0, 0.0);
             if setting.instances == 0 {
                 sums.parked_seconds += seconds;
                 if asked.is_finite() {
@@ -298,7 +309,11 @@ impl<'a> Epochs<'a> {
             if model.objective.is_some_and(|objective| objective.as_secs_f64() * 1e3 < latency_ms) {
                 sums.misses += served;
             }
-            (self.served[index], self.batches[index]) = (served, served / batch_rows);
+            self.served[index] = served;
+            let before = self.begun[index].floor();
+            self.begun[index] += served / batch_rows;
+            self.ended[index] = (self.begun[index].floor() - before) as u64;
+            (self.rows_each[index], self.took[index]) = (setting.batch_size, latency);
             self.busy[index] = busy * f64::from(setting.instances);
             let work = Activity {
                 core_seconds: busy * f64::from(setting.instances) * f64::from(setting.cores_per_instance),

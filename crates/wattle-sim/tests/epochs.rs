@@ -113,6 +113,33 @@ fn a_policy_is_shown_what_arrived_in_the_last_epoch() {
 }
 
 #[test]
+fn batches_that_a_policy_is_shown_are_whole_and_none_is_lost() {
+    /// Batches, their rows and their time.
+    struct Sees(Vec<(u64, u64, Duration)>);
+    impl Policy for Sees {
+        fn name(&self) -> &'static str {
+            "sees"
+        }
+        fn decide(&mut self, seen: &Observation) -> Decision {
+            let model = &seen.models[0];
+            self.0.push((model.executed_batches, model.completed_rows, model.batches_took));
+            Decision::keep(Reason::Fixed, Duration::from_secs(1))
+        }
+    }
+    // 3.5 batches of 8 rows an epoch.
+    let text =
+        model("m", 60, "kind = \"constant\", rate_rps = 2.8").replace("batch_size = 1,", "batch_size = 8,");
+    let mut sees = Sees(Vec::new());
+    epoch_level::run(&load(&format!("{HEAD}{text}")).plan, &mut sees, 1, &mut |_| ());
+    let batches: Vec<u64> = sees.0.iter().map(|seen| seen.0).collect();
+    // There is no epoch before the first.
+    assert_eq!(batches, [0, 3, 4, 3]);
+    for (batches, rows, took) in sees.0 {
+        assert_eq!((rows, took), (batches * 8, Duration::from_millis(10 * batches)));
+    }
+}
+
+#[test]
 fn foresight_is_the_mean_rate_of_each_epoch_and_nothing_drawn() {
     let future = foresight::of_epochs(&with_rates().plan);
     let at =

@@ -8,11 +8,14 @@ mod mock_nvml;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use mock_nvml::Mock;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -243,6 +246,30 @@ fn devices_are_shown_as_text_as_json_and_line_by_line() {
     }
     drop(lines); // it ends when nobody reads it any more
     assert!(watch.wait().unwrap().success());
+}
+
+#[test]
+fn a_signal_that_ends_the_live_view_leaves_the_terminal_as_it_was_found() {
+    let machine = Machine::new();
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let open = || fs::File::options().read(true).write(true).open(&name).unwrap();
+    let terminal = open();
+    let is_as_found =
+        || tcgetattr(&terminal).unwrap().local_modes.contains(LocalModes::ICANON | LocalModes::ECHO);
+    assert!(is_as_found());
+    let mut watch = machine.wattle(&["devices", "--watch", "--nvml-lib", "none.so"]);
+    let mut watch = Server(watch.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap());
+    // A terminal that nobody reads from is full at some time.
+    let mut screen = fs::File::from(ours);
+    std::thread::spawn(move || std::io::copy(&mut screen, &mut std::io::sink()));
+    machine.until("the live view has the terminal", || !is_as_found());
+    let pid = watch.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(watch.0.wait().unwrap().signal(), Some(15));
+    assert!(is_as_found());
 }
 
 #[test]

@@ -76,7 +76,7 @@ least power                 100.0       12.00   10.00  11.00   0.1000  measured 
 shortest latency            100.0       12.00   10.00  11.00   0.1000  measured  batch_size=1 instances=1
 most under 14 W             160.0       15.00   12.00  13.00  0.07500  measured  batch_size=2 instances=1
 least power at 150 rows/s   250.0       20.00   11.00  16.00  0.07333  measured  batch_size=4 instances=1
-At a load, W mean and J/row are modelled: idle in between
+At 150 rows/s, W mean and J/row are modelled: idle in between
 
 Pareto front of power and throughput: 3 of 5 rows
 #  rows/s  latency ms  W mean  W max    J/row  known     point
@@ -112,6 +112,22 @@ fn show_as_json_has_the_same_figures() {
     let capped = best.iter().find(|best| best["question"] == "most under 14 W").unwrap();
     assert_eq!(capped["row"]["point"]["batch_size"], 2);
     assert_eq!(one["leave_one_out"]["predicted"], 1);
+}
+
+#[test]
+fn power_at_a_load_is_not_told_as_a_mean_where_no_mean_is_known() {
+    let folder = folder(|text| text.replace("4,1,250,16,20,15,16,", "4,1,250,16,20,,16,"));
+    let told = said(&profile(&folder, &["show", "b.csv", "--load", "240"]));
+    let line = "At 240 rows/s, W mean and J/row are at most so much: a higher figure stands in for the mean";
+    assert!(told.contains(line), "{told}");
+}
+
+#[test]
+fn diff_tells_what_differs_without_a_ratio() {
+    let folder = folder(|text| text.replace("4,2,480,16.6,22,,,measured", "4,2,480,16.6,22,,17,modelled"));
+    let told = said(&profile(&folder, &["diff", "a.csv", "b.csv"]));
+    let line = "other columns differ at 1 of the points: basis, power_watts_max; --json tells where";
+    assert!(told.contains(line), "{told}");
 }
 
 const DIFFERENT: &str = "\

@@ -37,7 +37,7 @@ use crate::id::{FamilyName, ModelName};
 use crate::nearest::nearest;
 use crate::policy::Policy;
 use crate::profile::Profile;
-use crate::refinement::RefinementOptions;
+use crate::refinement::{MOST_RATIO, RefinementOptions};
 use batch_sizer::printed::PrintedBatchSizer;
 use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
@@ -315,8 +315,9 @@ fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
         number(option, found, found.is_finite() && found > 0.0, "seconds as a number over 0")?;
     }
     let threshold = options.refinement.threshold;
-    let lawful = threshold.is_finite() && threshold > 0.0;
-    number("refinement.threshold", threshold, lawful, "a number over 0")?;
+    // A ratio is bounded, so what lies beyond is never told.
+    let lawful = threshold > 0.0 && threshold < MOST_RATIO - 1.0;
+    number("refinement.threshold", threshold, lawful, "a number over 0 and under 2")?;
     let deviations = options.cap_handling.margin_deviations;
     let lawful = deviations.is_finite() && deviations >= 0.0;
     number("cap_handling.margin_deviations", deviations, lawful, "a number of at least 0")?;

@@ -484,7 +484,7 @@ impl fmt::Display for Reason {
             Self::NoVariant { family } => write!(f, "{family}: no known variant serves: hold"),
             Self::ProfileDrift { figure, ratio, threshold } => write!(
                 f,
-                "{} is {ratio:.2} times what the profile says, more than {:.0} % off: the policy plans with what is seen",
+                "{} is {ratio:.2} times what the profile says, more than {:.0} % off: its refined profiles say what is seen",
                 figure.in_words(),
                 threshold * 100.0
             ),

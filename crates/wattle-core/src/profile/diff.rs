@@ -5,6 +5,7 @@ mod tests;
 
 use serde::Serialize;
 
+use super::format::{COLUMNS, cell_of};
 use super::{Profile, nearest_rank};
 use crate::operating_point::{OperatingPoint, ProfileRow};
 use crate::units::{Joules, Watts};
@@ -118,6 +119,8 @@ pub struct PointDifference {
     pub point: OperatingPoint,
     /// Its figures.
     pub figures: Vec<FigureDifference>,
+    /// Other columns that differ: what only one tells, what changed from 0, how figures are known.
+    pub others: Vec<&'static str>,
 }
 
 /// One figure over all points.
@@ -166,13 +169,12 @@ impl Diff {
         };
         for row in &a.rows {
             match b.row_at(&row.point) {
-                Some(other) => diff.points.push(PointDifference {
-                    point: row.point.clone(),
-                    figures: Figure::ALL
-                        .iter()
-                        .filter_map(|figure| difference(*figure, row, other))
-                        .collect(),
-                }),
+                Some(other) => {
+                    let figures: Vec<_> =
+                        Figure::ALL.iter().filter_map(|figure| difference(*figure, row, other)).collect();
+                    let others = other_columns(row, other, &figures);
+                    diff.points.push(PointDifference { point: row.point.clone(), figures, others });
+                }
                 None => diff.only_in_a.push(row.point.clone()),
             }
         }
@@ -182,7 +184,9 @@ impl Diff {
 
     /// Whether the two tell the same of the same points.
     pub fn is_empty(&self) -> bool {
-        let is_same = |point: &PointDifference| point.figures.iter().all(|figure| figure.a == figure.b);
+        let is_same = |point: &PointDifference| {
+            point.others.is_empty() && point.figures.iter().all(|figure| figure.a == figure.b)
+        };
         self.head.is_empty()
             && self.only_in_a.is_empty()
             && self.only_in_b.is_empty()
@@ -229,6 +233,15 @@ fn head_differences(a: &Profile, b: &Profile) -> Vec<HeadDifference> {
     };
     let both = keys(a).into_iter().zip(keys(b));
     both.filter(|((_, a), (_, b))| a != b).map(|((key, a), (_, b))| HeadDifference { key, a, b }).collect()
+}
+
+/// The columns of two rows of one point that differ, but for those of `figures`.
+fn other_columns(row: &ProfileRow, other: &ProfileRow, figures: &[FigureDifference]) -> Vec<&'static str> {
+    // One and the same point may be written in two ways: without a duty cycle, or with one of 1.
+    let other = ProfileRow { point: row.point.clone(), ..other.clone() };
+    let is_told = |column: &str| figures.iter().any(|one| one.figure.name() == column);
+    let differs = |column: &&str| cell_of(row, column) != cell_of(&other, column) && !is_told(column);
+    COLUMNS.into_iter().filter(differs).collect()
 }
 
 /// One figure of two rows; `None` where not both tell it, or where no ratio can be told.

@@ -275,7 +275,7 @@ fn parse_row(
 }
 
 /// The text of one cell, before quoting; empty for unknown.
-fn cell_of(row: &ProfileRow, column: &str) -> String {
+pub(super) fn cell_of(row: &ProfileRow, column: &str) -> String {
     let point = &row.point;
     match column {
         "batch_size" => point.batch_size.to_string(),

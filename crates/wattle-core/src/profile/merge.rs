@@ -1,8 +1,9 @@
-//! One profile out of several of the same model under the same conditions. Nothing of them is lost.
+//! One profile out of several of the same model under the same conditions. No point of them is lost.
 //!
 //! A point that stands in several of them is pooled: means are weighted by the windows (or batches, or
 //! power samples) they rest on, and the pooled confidence interval reaches at least to each mean that went
-//! into it, so that measurements that disagree are told as unsure. Rows that are the same to the last
+//! into it, so that measurements that disagree are told as unsure. Of what is known less well only what
+//! nothing better tells of is kept, see [`Merged::outranked_points`]. Rows that are the same to the last
 //! digit are one measurement that was seen twice and count once.
 
 mod pool;
@@ -87,21 +88,25 @@ pub enum MergeError {
 
 /// Merges `parts`, each with the name of its file.
 ///
-/// The model, `device`, `runtime`, `driver`, `model_sha256` and, where both tell it, `quality` have to be
-/// the same, unless `options.anyway`; one that is unknown on one side only is a difference too, as nobody
+/// The model, `device`, `runtime`, `power_source`, `driver`, `model_sha256` and, where both tell it,
+/// `quality` have to be the same, unless `options.anyway`; one that is unknown on one side only is a difference too, as nobody
 /// can tell. `created` is the latest, idle power the lowest (see [`idle_power_of`]), the overhead of a
 /// request the mean; other texts are joined.
 ///
 /// # Errors
 /// [`MergeError`] names the file, the key and both values.
 pub fn merge(parts: &[(&str, &Profile)], options: MergeOptions) -> Result<Merged, MergeError> {
-    let ((first_file, first), others) = parts.split_first().ok_or(MergeError::Nothing)?;
+    let (first, others) = parts.split_first().ok_or(MergeError::Nothing)?;
+    // Of quality any two that tell it have to agree, whichever they are.
+    let telling = parts.iter().find(|(_, part)| part.head.quality.is_some()).unwrap_or(first);
     let mut differences = Vec::new();
     for (file, other) in others {
-        for (key, a, b) in comparable(&first.head, &other.head) {
+        let keys = comparable(&first.1.head, &other.head).into_iter().map(|key| (first.0, key));
+        let quality = quality_apart(&telling.1.head, &other.head).map(|key| (telling.0, key));
+        for (first_file, (key, a, b)) in keys.chain(quality) {
             let (expected, found) = (told(a.as_deref()), told(b.as_deref()));
             if !options.anyway {
-                let (first_file, file) = ((*first_file).into(), (*file).into());
+                let (first_file, file) = (first_file.into(), (*file).into());
                 return Err(MergeError::Differs { key, first_file, expected, file, found });
             }
             differences.push(format!("{key} is {expected} in {first_file} and {found} in {file}."));
@@ -158,20 +163,27 @@ pub fn merge(parts: &[(&str, &Profile)], options: MergeOptions) -> Result<Merged
     Ok(merged)
 }
 
-/// The keys that have to be the same and are not, with both values.
-fn comparable(a: &ProfileHead, b: &ProfileHead) -> Vec<(&'static str, Option<String>, Option<String>)> {
+/// A key of the head with both values.
+type Apart = (&'static str, Option<String>, Option<String>);
+
+/// The keys that have to be the same and are not.
+fn comparable(a: &ProfileHead, b: &ProfileHead) -> Vec<Apart> {
     let known = |text: &str| Some(text.to_owned());
-    let both_known = a.quality.is_some() && b.quality.is_some();
-    let quality = |head: &ProfileHead| head.quality.filter(|_| both_known).map(|quality| quality.to_string());
     let keys = [
         ("model", known(a.model.as_str()), known(b.model.as_str())),
         ("device", known(&a.device), known(&b.device)),
         ("runtime", known(&a.runtime), known(&b.runtime)),
+        ("power_source", known(&a.power_source), known(&b.power_source)),
         ("driver", a.conditions.driver.clone(), b.conditions.driver.clone()),
         ("model_sha256", a.conditions.model_sha256.clone(), b.conditions.model_sha256.clone()),
-        ("quality", quality(a), quality(b)),
     ];
     keys.into_iter().filter(|(_, a, b)| a != b).collect()
+}
+
+/// The quality, where both tell it and it is not the same.
+fn quality_apart(a: &ProfileHead, b: &ProfileHead) -> Option<Apart> {
+    let (a, b) = a.quality.zip(b.quality).filter(|(a, b)| a != b)?;
+    Some(("quality", Some(a.to_string()), Some(b.to_string())))
 }
 
 fn told(value: Option<&str>) -> Box<str> {

@@ -22,8 +22,10 @@ pub(crate) fn scale(row: &mut ProfileRow, time: f64, (power, idle, most): (f64, 
         let wanted = if watts > idle { idle + (watts - idle) * power } else { watts };
         wanted.min(watts.max(most))
     };
-    let before = PowerFigure::Mean.of(row);
-    if power != 1.0 && before.is_some() {
+    // Energy tells the power where nothing else does.
+    let of_energy = || Some(Watts::new(row.energy_joules_per_row?.get() * row.throughput_rps?));
+    let before = PowerFigure::Mean.of(row).or_else(of_energy);
+    if power != 1.0 && row.power_known().is_some() {
         for figure in [&mut row.power_watts_mean, &mut row.power_watts_p95, &mut row.power_watts_max] {
             *figure = figure.map(scaled);
         }
@@ -42,10 +44,16 @@ pub(crate) fn scale(row: &mut ProfileRow, time: f64, (power, idle, most): (f64, 
         row.basis = row.basis.max(Basis::Modelled);
     }
     if time != 1.0 || power != 1.0 {
-        let drawn = PowerFigure::Mean.of(row).zip(before).filter(|(_, before)| *before > Watts::ZERO);
-        let drawn = drawn.map_or(1.0, |(now, before)| now / before);
-        row.energy_joules_per_row =
-            row.energy_joules_per_row.map(|energy| Joules::new(energy.get() * drawn * time));
+        let share = |before: Watts| if before > Watts::ZERO { scaled(before) / before } else { 1.0 };
+        // Without any power it is not known how much more is drawn.
+        let drawn = if power == 1.0 { Some(1.0) } else { before.map(share) };
+        if row.energy_joules_per_row.is_some() {
+            row.power_basis = row.power_basis.max(Basis::Modelled);
+        }
+        row.energy_joules_per_row = row
+            .energy_joules_per_row
+            .zip(drawn)
+            .map(|(energy, drawn)| Joules::new(energy.get() * drawn * time));
         row.confidence = Confidence::default();
     }
 }
@@ -72,5 +80,21 @@ mod tests {
         assert_eq!(row.confidence, Confidence::default());
         assert_eq!(below_idle.power_watts_mean, Some(Watts::new(15.0)), "noise, nothing to scale");
         assert_eq!(profile.scaled(1.0, 1.0, Watts::ZERO), profile);
+    }
+
+    #[test]
+    fn energy_that_was_computed_is_not_told_to_be_measured_and_follows_a_power_that_it_alone_tells() {
+        let mut profile = Profile::parse(TEXT, "test.csv").unwrap();
+        let slower = profile.scaled(1.25, 1.0, Watts::new(20.0)).rows.remove(0);
+        assert_eq!((slower.power_watts_mean, slower.power_basis), (Some(Watts::new(80.0)), Basis::Modelled));
+
+        let row = &mut profile.rows[0];
+        row.power_watts_mean = None; // 0.2 J at 400 rows/s are 80 W
+        let hotter = profile.scaled(1.0, 1.5, Watts::new(20.0)).rows.remove(0);
+        let energy = hotter.energy_joules_per_row.unwrap().get();
+        assert!((energy - 0.2 * 110.0 / 80.0).abs() < 1e-12, "{energy}");
+        assert_eq!((hotter.power_watts_mean, hotter.power_basis), (None, Basis::Modelled));
+        profile.rows[0].throughput_rps = None;
+        assert_eq!(profile.scaled(1.0, 1.5, Watts::new(20.0)).rows[0].energy_joules_per_row, None);
     }
 }

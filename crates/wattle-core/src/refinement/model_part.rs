@@ -27,7 +27,7 @@ pub(super) struct ModelPart {
     batches: u64,
     batches_took: Duration,
     batches_since: Option<Timestamp>,
-    /// Busy time over all time of its instances, in the last interval; `None`: it tells nothing.
+    /// Busy time in the last interval, over that of a saturated model; `None`: it tells nothing.
     pub(super) share: Option<f64>,
 }
 
@@ -101,7 +101,7 @@ impl ModelPart {
         }
         let all =
             model.interval.as_secs_f64() * f64::from(model.setting.instances) * model.setting.duty_cycle;
-        let share = model.busy.as_secs_f64() / all;
+        let share = model.busy.as_secs_f64() / all / point.saturated_share;
         if !share.is_finite() || model.setting.instances > 1 && share < super::SATURATED {
             return false;
         }

@@ -56,6 +56,9 @@ pub(super) struct Point {
     /// higher figure stands in.
     pub(super) above_idle: Option<Watts>,
     pub(super) is_bound: bool,
+    /// Busy time over all time when it was profiled, saturated: what a server does between batches is no
+    /// time of theirs, and the power that was profiled is a mean over both.
+    pub(super) saturated_share: f64,
     /// What is off here beyond what is off everywhere, as logarithms.
     pub(super) time: f64,
     pub(super) power: f64,
@@ -73,6 +76,7 @@ impl Point {
         Self {
             key,
             is_bound: row.as_ref().is_some_and(|row| row.power_watts_mean.is_none()),
+            saturated_share: row.as_ref().and_then(saturated_share).unwrap_or(1.0),
             at: row.map(|row| row.point),
             batch_seconds: batch_seconds.filter(|seconds| seconds.is_finite() && *seconds > 0.0),
             above_idle: above_idle.filter(|above| above.get().is_finite()),
@@ -121,6 +125,15 @@ impl Point {
         }
         left_after(now.saturating_since(self.seen_at), half_life.saturating_mul(HALF_LIVES))
     }
+}
+
+/// Busy time over all time at a row, by Little's law. No less than a half: where batches were that far
+/// apart, they were not full, or it was not saturated.
+fn saturated_share(row: &ProfileRow) -> Option<f64> {
+    let in_flight = f64::from(row.point.batch_size) * f64::from(row.point.instances);
+    let of_time = row.throughput_rps? * row.latency_ms_mean? / 1e3 / in_flight;
+    let share = of_time / row.point.duty_cycle.unwrap_or(1.0);
+    share.is_finite().then(|| share.clamp(0.5, 1.0))
 }
 
 /// How long a batch takes at a row.

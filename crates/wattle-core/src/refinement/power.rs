@@ -3,6 +3,7 @@
 use super::{Ratio, Refinement, SATURATED, before, bounded};
 use crate::observation::{DeviceObservation, Observation};
 use crate::profile::{PowerFigure, Profile};
+use crate::provenance::Basis;
 use crate::time::Timestamp;
 use crate::units::Watts;
 
@@ -11,13 +12,15 @@ use crate::units::Watts;
 const LEAST_SHARE: f64 = 0.5;
 
 /// The device's power.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct PowerPart {
     pub(super) ratio: Ratio,
     /// What was off at the points in force last, weighted by what each draws.
     pub(super) rest: f64,
     /// The highest power that was ever seen or profiled.
     pub(super) highest: Watts,
+    /// The least sure of what it was learned from: a figure refined by it is known no better.
+    pub(super) basis: Basis,
     /// Samples missed a while: the next ones began before the interval they are told of in.
     is_behind: bool,
 }
@@ -27,7 +30,7 @@ impl PowerPart {
     pub(super) fn new<'a>(profiles: impl Iterator<Item = &'a Profile>) -> Self {
         let powers = profiles.flat_map(|profile| &profile.rows).filter_map(|row| PowerFigure::Max.of(row));
         let highest = powers.filter(|power| power.get().is_finite()).fold(Watts::ZERO, Watts::max);
-        Self { highest, ..Self::default() }
+        Self { ratio: Ratio::default(), rest: 0.0, highest, basis: Basis::Measured, is_behind: false }
     }
 }
 
@@ -61,6 +64,7 @@ impl Refinement {
             // A mean below a maximum is as it should be.
             above = above.max(predicted.profiled);
         }
+        self.power.basis = self.power.basis.max(device.power_provenance.basis);
         let half_life = self.half_life;
         let log = self.power.ratio.log_at(from, half_life);
         let ratio = above / (predicted.with_rests * log.exp());

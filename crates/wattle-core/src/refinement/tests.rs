@@ -32,6 +32,7 @@ struct Bench {
     point: (u32, u32),
     told: Vec<(f64, Option<ModelName>, Reason)>,
     handed: usize,
+    sensor: Basis,
 }
 
 impl Bench {
@@ -48,6 +49,7 @@ impl Bench {
             point: (8, 1),
             told: Vec::new(),
             handed: 0,
+            sensor: Basis::Measured,
         }
     }
 
@@ -83,7 +85,7 @@ impl Bench {
                     at: self.now,
                     power: Watts::new(IDLE + (mean - IDLE) * share * power),
                 }],
-                power_provenance: Provenance::new(Basis::Measured, "test"),
+                power_provenance: Provenance::new(self.sensor, "test"),
                 knobs: Vec::new(),
                 settings_failed: false,
             }],
@@ -150,6 +152,17 @@ fn with_exact_readings_the_point_in_force_is_as_it_is_within_three_seconds() {
     near(row.throughput_rps.unwrap(), 400.0 / 1.3, 0.001);
     near(row.power_watts_max.unwrap().get(), 20.0 + 68.0 * 1.2, 0.001);
     assert_eq!((row.basis, row.power_basis), (Basis::Modelled, Basis::Modelled), "computed, not seen");
+}
+
+#[test]
+fn what_was_refined_by_an_assumed_sensor_is_assumed() {
+    let mut bench = Bench { sensor: Basis::Assumed, ..Bench::new() };
+    bench.run(3.0, 1.0, 1.3, 1.2);
+    let row = bench.refined(8, 1);
+    assert_eq!((row.basis, row.power_basis), (Basis::Modelled, Basis::Assumed));
+    let mut bench = Bench { sensor: Basis::Assumed, ..Bench::new() };
+    bench.run(3.0, 1.0, 1.3, 1.0);
+    assert_eq!(bench.refined(8, 1).power_basis, Basis::Measured, "of power nothing was learned");
 }
 
 #[test]
@@ -240,6 +253,17 @@ fn with_little_to_do_soon_after_a_change_or_with_instances_that_idle_nothing_is_
         bench.run(0.5, 1.0, 2.0, 2.0);
     }
     assert_eq!(bench.handed, 0, "readings may be of the setting before");
+}
+
+#[test]
+fn a_server_that_was_profiled_with_pauses_between_batches_draws_what_it_did_when_it_pauses_again() {
+    // 8 rows in 16 ms, and 4 ms until the next batch.
+    let rows = "batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,basis,power_basis,samples\n\
+        8,1,400,16,80,measured,measured,9\n";
+    let mut bench = Bench::of(rows);
+    // The bench's power is by its share: as it was profiled, busy for 0.8 of the time.
+    bench.run(20.0, 0.8, 1.0, 1.0 / 0.8);
+    assert_eq!(bench.handed, 0);
 }
 
 #[test]

@@ -88,6 +88,8 @@ pub struct AmdDevice {
     info: DeviceInfo,
     pci_address: String,
     energy: EnergyMeter,
+    /// Which power it tells.
+    power_source: &'static str,
     power_limit: KnobAccess,
     core_clock: KnobAccess,
 }
@@ -114,7 +116,7 @@ impl AmdDevice {
                 smi.perf_level(gpu).and_then(|level| smi.set_perf_level(gpu, level))
             })
         });
-        let source = match smi.power(gpu) {
+        let power_source = match smi.power(gpu) {
             Ok((Some(_), _)) => "AMD SMI, current socket power",
             Ok((None, Some(_))) => "AMD SMI, average socket power",
             Ok((None, None)) | Err(_) => "AMD SMI, which tells no power of this GPU",
@@ -123,12 +125,13 @@ impl AmdDevice {
             id: format!("amd:{pci_address}").into(),
             description: name,
             knobs: [&core_clock, &power_limit].into_iter().filter_map(KnobAccess::turns).collect(),
-            power_provenance: Provenance::new(Basis::Measured, source),
+            power_provenance: Provenance::new(Basis::Measured, power_source),
             idle_power: None,
             full_power: None,
         };
         let smi = Arc::clone(smi);
-        Ok(Self { smi, gpu, info, pci_address, energy: EnergyMeter::default(), power_limit, core_clock })
+        let energy = EnergyMeter::default();
+        Ok(Self { smi, gpu, info, pci_address, energy, power_source, power_limit, core_clock })
     }
 
     /// Where the GPU sits: `domain:bus:device.function`, as `lspci -D` prints it.
@@ -221,6 +224,8 @@ impl Device for AmdDevice {
         let count = self.sensor("read the energy counter", self.smi.energy(self.gpu))?;
         let utilization = self.sensor("read the utilisation", self.smi.busy(self.gpu))?;
         let energy = self.energy.advance(now, power, count);
+        self.info.power_provenance.source =
+            format!("{}; energy by {}", self.power_source, self.energy.source());
         Ok(Reading { at: now, energy, power: power.map(Watts::new), own_share: None, utilization })
     }
 
@@ -293,7 +298,7 @@ impl Device for AmdDevice {
         };
         let clock = self.smi.core_clock(self.gpu).map(|clock| known(clock.clk));
         let sensors = [
-            ("power", "W", self.info.power_provenance.source.as_str(), power),
+            ("power", "W", self.power_source, power),
             ("energy", "J", "amdsmi_get_energy_count, since the driver was loaded", count),
             ("core_clock", "MHz", "amdsmi_get_clock_info", access(clock, "the GPU tells no clock")),
             ("temperature", "C", "amdsmi_get_temp_metric, hot spot", temperature),

@@ -1,6 +1,7 @@
 //! Knobs are put back by whoever is left to do it: their holder, its successor, or the watch.
 
 use std::fs;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -24,11 +25,13 @@ struct Hardware {
     clock: Mutex<f64>,
     /// Fails every put back.
     is_stuck: Mutex<bool>,
+    /// How often a knob was put back.
+    put_backs: AtomicU32,
 }
 
 impl Hardware {
     fn new() -> Arc<Self> {
-        Arc::new(Self { clock: Mutex::new(AS_FOUND), is_stuck: Mutex::default() })
+        Arc::new(Self { clock: Mutex::new(AS_FOUND), ..Self::default() })
     }
 
     fn clock(&self) -> f64 {
@@ -81,7 +84,7 @@ impl Device for Driver {
     }
 
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
-        if let Some(hang) = self.hangs_in_apply.take() {
+        if let Some(hang) = &self.hangs_in_apply {
             hang.recv().unwrap();
         }
         if setting.knob() == CLOCK {
@@ -102,6 +105,7 @@ impl Device for Driver {
         if let Some(clock) = state.0.get("clock") {
             *self.hardware.clock.lock().unwrap() = clock.parse().unwrap();
         }
+        self.hardware.put_backs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -262,8 +266,8 @@ fn a_corrupt_lease_is_told_and_stays() {
     assert!(matches!(refused, LeaseError::Left { .. }), "{refused}");
 }
 
-/// Short enough to wait for.
-const TIMEOUT: Duration = Duration::from_millis(200);
+/// Short enough to wait for, and longer than a test is kept waiting between two steps.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 fn watched(mut device: Driver, hang: fn(&mut Driver, Receiver<()>)) -> (Held, Sender<()>) {
     let (let_go, hanging) = channel();
@@ -278,7 +282,7 @@ fn watched(mut device: Driver, hang: fn(&mut Driver, Receiver<()>)) -> (Held, Se
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "never: {what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -318,6 +322,28 @@ fn a_setting_that_lands_after_the_watch_has_put_the_knob_back_does_not_stay() {
     let_go.send(()).unwrap();
     let (error, _held) = hanging.join().unwrap();
     assert!(matches!(error, DeviceError::Stalled { .. }), "{error}");
+    assert_eq!(hardware.clock(), AS_FOUND);
+}
+
+#[test]
+fn a_second_setting_that_lands_late_in_the_same_stall_does_not_stay_either() {
+    let hardware = Hardware::new();
+    let (mut held, let_go) = watched(driver(&hardware), |device, hang| device.hangs_in_apply = Some(hang));
+    let watched = Arc::clone(&held.watched);
+    // A loop that turns two knobs between two beats.
+    let hanging =
+        std::thread::spawn(move || ([800.0, 700.0].map(|mhz| held.apply(clock(mhz)).unwrap_err()), held));
+    let put_back = |times| {
+        until("the watch has put it back", || {
+            hardware.put_backs.load(Ordering::Relaxed) == times && !watched.knobs().are_being_put_back
+        });
+    };
+    put_back(1);
+    let_go.send(()).unwrap();
+    put_back(3); // by the watch, by the holder, by the watch
+    let_go.send(()).unwrap();
+    let (errors, _held) = hanging.join().unwrap();
+    assert!(errors.iter().all(|error| matches!(error, DeviceError::Stalled { .. })), "{errors:?}");
     assert_eq!(hardware.clock(), AS_FOUND);
 }
 

@@ -3,8 +3,8 @@
 //! The counter (Volta and later) is the better source, with pitfalls: it moves about every 100 ms; on one
 //! card it fell the shorter the more often it was read, by 13 % at 100 ms and by 1.6 % at 1 s (Dauner et
 //! al.); on another it told 0.57 of the integrated power (ml-energy/zeus#181). So it is read once a second,
-//! compared with integrated power in the first seconds, and given up where it runs backwards, jumps or
-//! stands still. Between its readings integrated power fills in; what that missed is made up for over the
+//! compared with integrated power in the first seconds, in which power counts where it is known, and given up
+//! where it runs backwards, jumps or stands still. Between its readings integrated power fills in; what that missed is made up for over the
 //! next seconds, so that the mean power of a short interval makes sense, too.
 
 use std::time::Duration;
@@ -118,7 +118,8 @@ impl EnergyMeter {
     }
 
     /// Takes in one sample and gives the energy since the first. `power` is `None` where it is unknown.
-    /// `None` where neither counter nor power tells the energy. What is given never runs backwards.
+    /// `None` where neither counter nor power tells the energy up to `now`: without power it is known when the
+    /// counter is read, and not in between. What is given never runs backwards.
     pub(super) fn advance(
         &mut self,
         now: Timestamp,
@@ -135,16 +136,15 @@ impl EnergyMeter {
         if let Some(counter) = self.counter.as_mut().filter(|_| power.is_some()) {
             counter.check.samples = counter.check.samples.saturating_add(1);
         }
-        match &self.source {
-            EnergySource::Power { .. } => self.told += drawn.unwrap_or(Joules::ZERO),
-            _ => self.fill_in(drawn, elapsed),
-        }
+        self.fill_in(drawn, elapsed);
         match counter {
             CounterReading::NotAsked => {}
             CounterReading::Absent => self.give_up("the device tells no energy counter"),
             CounterReading::At(at_mj) => self.count(now, at_mj, drawn.is_some()),
         }
-        let is_known = power.is_some() || !matches!(self.source, EnergySource::Power { .. });
+        let is_counted =
+            matches!(counter, CounterReading::At(_)) && !matches!(self.source, EnergySource::Power { .. });
+        let is_known = drawn.is_some() || is_counted;
         is_known.then_some(self.told)
     }
 
@@ -191,7 +191,10 @@ impl EnergyMeter {
         let (origin_mj, origin) = counter.origin;
         let counted = origin + joules(at_mj.saturating_sub(origin_mj));
         if is_power_known {
-            self.owed = counted - self.told;
+            // A counter that is not compared yet may be wrong by half.
+            if let EnergySource::Counter { .. } = self.source {
+                self.owed = counted - self.told;
+            }
         } else {
             self.told = self.told.max(counted);
             self.owed = Joules::ZERO;
@@ -213,14 +216,13 @@ impl EnergyMeter {
         let ratio = joules(counter.at_mj.saturating_sub(check.from_mj)) / by_power;
         if AGREEMENT.contains(&ratio) {
             self.source = EnergySource::Counter { ratio, window };
+            counter.origin = (counter.at_mj, self.told);
             return;
         }
         let failures = check.failures + 1;
         *check =
             Check { since: now, from_mj: counter.at_mj, from_integral: self.integral, samples: 0, failures };
         if failures >= CHECK_FAILURES {
-            // What the counter told so far was as wrong as the rest.
-            self.told = self.told.max(self.integral);
             self.give_up(&format!("the energy counter told {ratio:.2} of the integrated power"));
         }
     }

@@ -81,7 +81,8 @@ pub(super) fn supported_graphics_clocks(device: &Device<'_>, memory_mhz: u32) ->
     let function = nvml_sym(device.nvml().lib().nvmlDeviceGetSupportedGraphicsClocks.as_ref())?;
     let mut count: c_uint = 512;
     for _ in 0..2 {
-        let mut clocks = vec![0; count.min(MOST) as usize];
+        count = count.min(MOST);
+        let mut clocks = vec![0; count as usize];
         // SAFETY: as in `call`; `count` is the length of `clocks`.
         let code = unsafe { function(handle(device), memory_mhz, &mut count, clocks.as_mut_ptr()) };
         if code != nvmlReturn_enum_NVML_ERROR_INSUFFICIENT_SIZE {

@@ -109,13 +109,17 @@ impl Zeusd {
         let is_missing = |range: &KnobRange| {
             range.knob != DeviceKnob::ComputeUnits && inner.info().range(range.knob).is_none()
         };
+        let tells_clock = inspection
+            .knobs
+            .iter()
+            .any(|view| view.knob == DeviceKnob::CoreClock && !matches!(view.stands, Access::Absent { .. }));
         let added: Vec<_> =
             inspection.knobs.into_iter().filter_map(|view| view.range).filter(is_missing).collect();
         if added.is_empty() {
             return Err(NotWrapped { inner, because: "it has no knob that zeusd could add".into() });
         }
         info.knobs.extend(added.iter().cloned());
-        Ok(ViaZeusd { inner, info, added, client: self.client.clone(), gpu, last: now })
+        Ok(ViaZeusd { inner, info, added, tells_clock, client: self.client.clone(), gpu, last: now })
     }
 
     /// zeusd's number of a GPU: by its place on the bus, or by its name where no place is known and only
@@ -169,6 +173,9 @@ pub struct ViaZeusd {
     info: DeviceInfo,
     /// The knobs that zeusd turns.
     added: Vec<KnobRange>,
+    /// Whether the device tells the limit of its core clock. A look at one that doesn't only costs time, of
+    /// which a partitioned GPU takes a lot.
+    tells_clock: bool,
     client: Client,
     gpu: u32,
     /// The last time that was told, for looks at the device between readings.
@@ -204,13 +211,16 @@ impl ViaZeusd {
 
     /// Where a knob stands as the device itself tells. `None`: it doesn't.
     fn stands(&mut self, knob: DeviceKnob) -> Option<Access<Option<f64>>> {
+        if knob == DeviceKnob::CoreClock && !self.tells_clock {
+            return None;
+        }
         let inspection = self.inner.inspect(self.last);
         inspection.knobs.into_iter().find(|view| view.knob == knob).map(|view| view.stands)
     }
 
     fn set_power_limit(&mut self, watts: f64) -> Result<(), DeviceError> {
-        // Down to whole milliwatts and megahertz, as every knob.
-        let milliwatts = format!("{:.0}", (watts * 1e3).floor());
+        // Down to whole milliwatts and megahertz, as every knob; a float a hair below a milliwatt is it.
+        let milliwatts = format!("{:.0}", (watts * 1e3 + 1e-3).floor());
         let set = self.client.post("/gpu/set_power_limit", &[self.gpu(), ("power_limit_mw", milliwatts)]);
         set.map_err(self.failed("set the power limit"))?;
         let found = match self.power_limit() {
@@ -263,7 +273,10 @@ impl Device for ViaZeusd {
 
     fn read(&mut self, now: Timestamp) -> Result<Reading, DeviceError> {
         self.last = now;
-        self.inner.read(now)
+        let reading = self.inner.read(now);
+        // What the device found out as it was read.
+        self.info.power_provenance.clone_from(&self.inner.info().power_provenance);
+        reading
     }
 
     fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {

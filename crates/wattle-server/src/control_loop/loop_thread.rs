@@ -176,8 +176,9 @@ impl<'a> Driver<'a> {
         if std::mem::take(&mut self.is_read_failing) {
             tracing::info!(device = %self.config.device.info().id, "device can be read again");
         }
+        let since = self.meter.sampled_until();
         let sample = self.meter.sample(&reading);
-        if let (Some(sample), Some(last)) = (sample, self.last_reading) {
+        if let (Some(sample), Some(last)) = (sample, since) {
             let interval = sample.at - last;
             let cap_then = self.cap_at_last_reading;
             self.power.add(sample.power, interval, cap_then);
@@ -212,7 +213,7 @@ impl<'a> Driver<'a> {
         let device = DeviceObservation {
             id: info.id.clone(),
             power_samples: std::mem::take(&mut self.samples),
-            power_provenance: self.meter.provenance().clone(),
+            power_provenance: info.power_provenance.clone(),
             knobs: info.knobs.clone(),
             settings_failed: self.settings_failed,
         };
@@ -221,11 +222,10 @@ impl<'a> Driver<'a> {
             let stats = stats.get(name).unwrap_or(&none);
             let before = self.stats_when_asked.get(name).unwrap_or(&none);
             let setting = entry.latest().executor.setting();
+            let ((batches, took), (batches_before, took_before)) = (stats.batches(), before.batches());
             // Core time as time of instances with so many cores each.
-            let time = |after: u64, before: u64| {
-                let nanos = after.saturating_sub(before) / u64::from(setting.cores_per_instance.max(1));
-                Duration::from_nanos(nanos)
-            };
+            let busy = stats.busy_core_nanos.saturating_sub(before.busy_core_nanos)
+                / u64::from(setting.cores_per_instance.max(1));
             ModelObservation {
                 name: name.clone(),
                 setting,
@@ -233,10 +233,10 @@ impl<'a> Driver<'a> {
                 queued_rows: stats.queued_rows,
                 arrived_rows: stats.arrived_rows.saturating_sub(before.arrived_rows),
                 completed_rows: stats.completed_rows.saturating_sub(before.completed_rows),
-                executed_batches: stats.executions.saturating_sub(before.executions),
-                batches_took: time(stats.ended_core_nanos, before.ended_core_nanos),
+                executed_batches: batches.saturating_sub(batches_before),
+                batches_took: Duration::from_nanos(took.saturating_sub(took_before)),
                 running_batches: stats.running_batches,
-                busy: time(stats.busy_core_nanos, before.busy_core_nanos),
+                busy: Duration::from_nanos(busy),
                 interval: now - self.asking.asked_at(),
                 setting_since: entry.latest().executor.setting_since(),
             }
@@ -431,7 +431,7 @@ impl<'a> Driver<'a> {
             uptime_seconds: now.as_secs_f64(),
             policy: self.config.policy.name().to_owned(),
             power_watts: self.last_power,
-            power_provenance: Some(self.meter.provenance().clone()),
+            power_provenance: Some(self.config.device.info().power_provenance.clone()),
             power_cap_watts: power_cap,
             power_cap_origin,
             carbon_intensity_g_per_kwh: carbon,
@@ -456,7 +456,8 @@ impl<'a> Driver<'a> {
         carbon: Option<CarbonIntensity>,
         at_once: bool,
     ) {
-        if let Some(entry) = self.meter.book(now, stats, carbon, &self.around.energy_rate, at_once) {
+        let (provenance, rate) = (&self.config.device.info().power_provenance, &self.around.energy_rate);
+        if let Some(entry) = self.meter.book(now, provenance, stats, carbon, rate, at_once) {
             self.totals.add(&entry);
             if let Some(ledger) = &self.config.ledger {
                 ledger.append(entry);

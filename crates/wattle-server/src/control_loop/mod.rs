@@ -136,9 +136,13 @@ impl Control {
         Ok(Self { shared, device, stalls, thread: Mutex::new(Some(thread)) })
     }
 
-    /// The device, as it is.
-    pub fn device(&self) -> &DeviceInfo {
-        &self.device
+    /// The device, with how its power is known by now.
+    pub fn device(&self) -> DeviceInfo {
+        let mut device = self.device.clone();
+        if let Some(known) = &self.status().power_provenance {
+            device.power_provenance.clone_from(known);
+        }
+        device
     }
 
     /// Sets the power cap by hand, in place of the configured one; `Lifted` means no cap at all. Takes

@@ -316,7 +316,7 @@ mod tests {
             version: "0",
             is_ready: AtomicBool::new(true),
             max_request_bytes: 1000,
-            power_source: String::new(),
+            energy_rate: Arc::new(EnergyRate::unknown()),
             stopped: tokio::sync::watch::channel(false).1,
         };
         (plane, folder)

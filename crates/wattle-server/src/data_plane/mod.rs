@@ -25,6 +25,7 @@ use std::sync::atomic::AtomicBool;
 use wattle_core::units::Joules;
 
 use crate::clock::Clock;
+use crate::meter::EnergyRate;
 use crate::model_repository::{ModelRepository, RepositoryError};
 use error::{ApiError, ErrorKind};
 
@@ -46,8 +47,8 @@ pub struct DataPlane {
     pub is_ready: AtomicBool,
     /// Largest request body, before and after decompression.
     pub max_request_bytes: usize,
-    /// How power is known, for answers that say what they cost.
-    pub power_source: String,
+    /// What energy costs and how that is known, for answers that say what they cost.
+    pub energy_rate: Arc<EnergyRate>,
     /// Becomes true when the server stops: streams end.
     pub stopped: tokio::sync::watch::Receiver<bool>,
 }
@@ -119,7 +120,7 @@ fn unsupported_load_parameter(key: &str) -> ApiError {
 /// What an answer says of its cost when asked: nothing but the source where the energy is unknown.
 fn energy_parameters(plane: &DataPlane, energy: Option<Joules>) -> Vec<(&'static str, EnergyParameter)> {
     let energy = energy.map(|energy| ("wattle_energy_mj", EnergyParameter::Millijoules(energy.get() * 1e3)));
-    let source = ("wattle_power_source", EnergyParameter::Source(plane.power_source.clone()));
+    let source = ("wattle_power_source", EnergyParameter::Source(plane.energy_rate.source().to_string()));
     energy.into_iter().chain([source]).collect()
 }
 

@@ -183,11 +183,11 @@ impl ModelStats {
     }
 
     pub(super) fn snapshot(&self, now: Timestamp, queued_requests: u64, queued_rows: u64) -> StatsSnapshot {
-        let (ended_core_nanos, busy_core_nanos, running_batches) = {
+        let (busy_core_nanos, running_batches) = {
             let busy = lock(&self.busy);
             let running = u128::from(busy.running_cores) * u128::from(now.as_nanos());
             let open = running.saturating_sub(busy.started) as u64;
-            (busy.ended, busy.ended + open, busy.running_batches)
+            (busy.ended + open, busy.running_batches)
         };
         let (success_count, success_nanos) = self.success.get();
         let (fail_count, fail_nanos) = self.fail.get();
@@ -207,7 +207,6 @@ impl ModelStats {
             infer_nanos: self.infer.get().1,
             output_nanos: self.output.get().1,
             last_inference: Timestamp::from_nanos(self.last_inference_nanos.load(Relaxed)),
-            ended_core_nanos,
             busy_core_nanos,
             running_batches,
             by_batch_size: lock(&self.batches).by_size.clone(),
@@ -253,8 +252,6 @@ pub struct StatsSnapshot {
     pub output_nanos: u64,
     /// When a batch last ended; zero if none has.
     pub last_inference: Timestamp,
-    /// Core-nanoseconds spent computing, by batches that ended.
-    pub ended_core_nanos: u64,
     /// Core-nanoseconds spent computing, by batches that still run too.
     pub busy_core_nanos: u64,
     /// Batches that run now.
@@ -266,6 +263,15 @@ pub struct StatsSnapshot {
 }
 
 impl StatsSnapshot {
+    /// Batches that were answered, and nanoseconds that they took, all together: the runtime, gathering
+    /// inputs and cutting outputs, as in the latencies of a profile.
+    pub fn batches(&self) -> (u64, u64) {
+        let sizes = self.by_batch_size.values();
+        sizes.fold((0, 0), |(count, nanos), size| {
+            (count + size.count, nanos + size.infer_nanos + size.output_nanos)
+        })
+    }
+
     /// Both together, as for two versions of one model.
     pub fn plus(mut self, other: Self) -> Self {
         self.queued_requests += other.queued_requests;
@@ -283,7 +289,6 @@ impl StatsSnapshot {
         self.infer_nanos += other.infer_nanos;
         self.output_nanos += other.output_nanos;
         self.last_inference = self.last_inference.max(other.last_inference);
-        self.ended_core_nanos += other.ended_core_nanos;
         self.busy_core_nanos += other.busy_core_nanos;
         self.running_batches += other.running_batches;
         for (size, stats) in other.by_batch_size {

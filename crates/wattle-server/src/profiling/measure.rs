@@ -230,6 +230,10 @@ impl Measurer<'_> {
         if let Some(error) = self.sampler.error() {
             return Err(Cut::Failed(format!("its power could not be held against the cap: {error}")));
         }
+        if self.sampler.is_silent(self.clock.now()) {
+            let detail = "its power could not be held against the cap: the device no longer tells it";
+            return Err(Cut::Failed(detail.into()));
+        }
         let samples = self.sampler.samples_since(started, self.clock.now());
         let power = match self.options.figure {
             PowerFigure::Max => samples.iter().copied().reduce(f64::max),

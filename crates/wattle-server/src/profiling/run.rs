@@ -38,6 +38,8 @@ pub enum Event<'a> {
     Resumed {
         /// How many.
         points: usize,
+        /// Most points.
+        budget: usize,
     },
     /// A point is about to be measured.
     Begins {
@@ -162,13 +164,13 @@ impl Bench {
             Some(found) => found,
             None => (Head::new(subject, self.idle_power(plan), self.ambient()), Vec::new()),
         };
-        if plan.needs_power() && !self.sampler.tells_power(stop) {
+        if plan.needs_power() && !self.sampler.finds_power(stop) {
             return Err(PlanError::UnknownPower { device: self.info.id.clone() }.into());
         }
         let mut file = Journal::create(journal, &head, &entries)?;
         let resumed = entries.len();
         if resumed > 0 {
-            on_event(Event::Resumed { points: resumed });
+            on_event(Event::Resumed { points: resumed, budget });
         }
         let measurer = Measurer {
             clock: self.clock,
@@ -279,6 +281,8 @@ impl Bench {
         tally: &Tally,
     ) -> ProfileHead {
         let told = self.told();
+        // By now: some drivers find out while they read. Not further down: the device is locked for so long.
+        let power_source = self.sampler.device().info().power_provenance.to_string();
         let others = tally.others.map_or_else(
             || "other load on the device is unknown".to_owned(),
             |(mean, most)| {
@@ -292,7 +296,7 @@ impl Bench {
             idle_power_watts: head.idle_power_watts,
             request_overhead_ms: None,
             quality: self.quality_of(&model.name),
-            power_source: self.info.power_provenance.to_string(),
+            power_source,
             created: Some(created.to_owned()),
             notes: Some(tally.notes(plan)),
             conditions: Conditions {

@@ -77,7 +77,9 @@ impl Sampler {
                 {
                     let mut trace = lock(&of_thread.trace);
                     match reading {
-                        Ok(reading) if trace.readings.len() < KEPT => trace.readings.push(reading),
+                        Ok(reading) if tells_power(&reading) && trace.readings.len() < KEPT => {
+                            trace.readings.push(reading);
+                        }
                         Ok(_) => {}
                         Err(error) => trace.error = Some(error.to_string()),
                     }
@@ -116,9 +118,15 @@ impl Sampler {
         samples_within(&lock(&self.shared.trace).readings, start, end)
     }
 
+    /// Whether the device has told no power for so long that nothing is known of it now.
+    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
+        let told = lock(&self.shared.trace).readings.last().map(|reading| reading.at);
+        told.is_none_or(|told| now - told > SILENT)
+    }
+
     /// Whether the device tells its power, as it does from its second reading on. Ends early when `stop` is
     /// true, with a yes.
-    pub(super) fn tells_power(&self, stop: &AtomicBool) -> bool {
+    pub(super) fn finds_power(&self, stop: &AtomicBool) -> bool {
         let began = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             let told = {
@@ -176,6 +184,12 @@ fn samples_within(readings: &[Reading], start: Timestamp, end: Timestamp) -> Vec
         Some(reading) => power_between(readings, reading.at, end).samples,
         None => Vec::new(),
     }
+}
+
+/// Whether a reading tells energy or power. One that doesn't is passed over: a counter that is read now and
+/// then tells the energy in between, too.
+fn tells_power(reading: &Reading) -> bool {
+    reading.energy.is_some() || reading.power.is_some()
 }
 
 /// Power of `readings` in a span: from the last reading up to its start to the last up to its end, so that
@@ -260,6 +274,7 @@ mod tests {
         let none = PowerSeen::default();
         assert_eq!(power_between(&[], at(0), at(100)), none);
         assert_eq!(power_between(&[reading(50, Some(1.0), None)], at(0), at(100)), none);
+        assert!(!tells_power(&reading(0, None, None)) && tells_power(&reading(0, Some(1.0), None)));
         let silent = [0, 100].map(|ms| Reading { utilization: None, ..reading(ms, None, None) });
         assert_eq!(power_between(&silent, at(0), at(100)), none);
     }

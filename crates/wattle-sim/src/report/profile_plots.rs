@@ -238,11 +238,11 @@ pub(super) fn lines(
         let line = |level: &&ProfileRow| {
             let value = of_series(level);
             let rows = slice.rows.iter().filter(|row| of_series(row) == value);
-            Line {
-                name: series.map_or_else(String::new, |knob| in_words(knob, value.as_ref())),
-                kind: LineKind::Dotted,
-                points: rows.map(|row| (x_of(row), (drawn.of)(row, view.power))).collect(),
-            }
+            let mut points: Vec<_> = rows.map(|row| (x_of(row), (drawn.of)(row, view.power))).collect();
+            // Rows may stand in the file in the order in which they were measured.
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            let name = series.map_or_else(String::new, |knob| in_words(knob, value.as_ref()));
+            Line { name, kind: LineKind::Dotted, points }
         };
         let lines: Vec<Line> = shown.iter().map(line).collect();
         if !lines.iter().flat_map(|line| &line.points).any(|(_, y)| y.is_some()) {

@@ -163,7 +163,8 @@ pub(super) fn spread<T>(all: Vec<T>, most: usize) -> Vec<T> {
 /// Round levels inside `low` to `high`, about `count` of them.
 pub(super) fn round_levels(low: f64, high: f64, count: u32) -> Vec<f64> {
     let wide = (high - low) / f64::from(count.max(1));
-    if !(wide.is_finite() && wide > 0.0) {
+    // A width next to nothing has no power of ten.
+    if !(wide.is_normal() && wide > 0.0) {
         return Vec::new();
     }
     let power = 10f64.powf(wide.log10().floor());
@@ -183,6 +184,7 @@ mod tests {
         assert_eq!(round_levels(52.0, 297.0, 5), [100.0, 150.0, 200.0, 250.0]);
         assert_eq!(round_levels(0.0, 1.0, 4), [0.5]);
         assert!(round_levels(3.0, 3.0, 4).is_empty());
+        assert!(round_levels(3e-323, 9e-323, 4).is_empty());
         assert!(round_levels(f64::INFINITY, f64::NEG_INFINITY, 4).is_empty());
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct PartitionArgs {
     /// NVIDIA's management library [default: libnvidia-ml.so.1, wherever the loader finds it]
     #[arg(long, value_name = "FILE", global = true)]
     nvml_lib: Option<PathBuf>,
-    /// Print one JSON object
+    /// Print JSON: an object a line for each GPU
     #[arg(long, global = true)]
     json: bool,
 }

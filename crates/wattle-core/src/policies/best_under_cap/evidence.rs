@@ -57,7 +57,7 @@ impl Evidence {
     /// Takes in a sample under `cap`. If that makes a violation, its mean power, and all begins anew.
     pub(super) fn take_in(&mut self, power: Watts, cap: Watts) -> Option<Watts> {
         let excess = power / cap - 1.0;
-        if excess.is_nan() {
+        if excess.is_nan() || excess == f64::NEG_INFINITY {
             return None; // no power under a cap of zero
         }
         if excess.is_infinite() {
@@ -107,5 +107,6 @@ mod tests {
         assert_eq!(counts_after([f64::NAN; 1000]), None);
         assert!(Evidence::default().take_in(Watts::new(1.0), Watts::ZERO).is_some());
         assert!(Evidence::default().take_in(Watts::ZERO, Watts::ZERO).is_none());
+        assert!(Evidence::default().take_in(Watts::new(-1.0), Watts::ZERO).is_none());
     }
 }

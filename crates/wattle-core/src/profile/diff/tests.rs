@@ -55,6 +55,16 @@ fn heads_and_points_of_one_alone_are_told() {
     assert!(!diff.is_empty());
 }
 
+#[test]
+fn what_has_no_ratio_is_a_difference_too() {
+    let a = profile("", "1,1,100,,0,,,measured,measured,9\n2,1,100,,,,,measured,measured,9\n");
+    let b = profile("", "1,1,100,,50,,,measured,measured,9\n2,1,100,5,,,,assumed,measured,9\n");
+    let diff = Diff::of(&a, &b);
+    assert_eq!(diff.points[0].others, ["power_watts_mean"], "from 0");
+    assert_eq!(diff.points[1].others, ["latency_ms_p99", "basis"], "of one alone, and how it is known");
+    assert!(!diff.is_empty());
+}
+
 proptest! {
     #[test]
     fn a_profile_does_not_differ_from_itself(

@@ -1,4 +1,4 @@
-//! Nothing of what is merged is lost, disagreement is told, and what can't be compared is refused.
+//! No point of what is merged is lost, disagreement is told, and what can't be compared is refused.
 
 use std::collections::BTreeSet;
 
@@ -137,9 +137,28 @@ fn other_models_and_conditions_are_refused_naming_key_and_both_values() {
         told.starts_with("b.csv, key \"driver\": found \"550\", expected nothing (unknown) as in a.csv"),
         "{told}"
     );
+    let told = other(|profile| profile.head.power_source = "a wall meter".into());
+    assert!(
+        told.starts_with("b.csv, key \"power_source\": found \"a wall meter\", expected \"NVML\""),
+        "{told}"
+    );
     let told = other(|profile| profile.head.conditions.model_sha256 = Some("ab".into()));
     assert!(told.starts_with("b.csv, key \"model_sha256\": found \"ab\", expected nothing"), "{told}");
     assert_eq!(merge(&[], MergeOptions::default()), Err(MergeError::Nothing));
+}
+
+#[test]
+fn any_two_that_tell_a_quality_have_to_agree() {
+    let row = |batch: u32| format!("{batch},1,10,,,,,,measured,measured,1,,,,\n");
+    let (none, one, other) =
+        (profile("", &row(1)), profile("# quality = 0.5\n", &row(2)), profile("# quality = 0.6\n", &row(4)));
+    let parts = [("a.csv", &none), ("b.csv", &one), ("c.csv", &other)];
+    let told = merge(&parts, MergeOptions::default()).unwrap_err().to_string();
+    assert!(
+        told.starts_with("c.csv, key \"quality\": found \"0.6\", expected \"0.5\" as in b.csv"),
+        "{told}"
+    );
+    assert_eq!(merged(&[&none, &one]).profile.head.quality, Some(0.5));
 }
 
 #[test]

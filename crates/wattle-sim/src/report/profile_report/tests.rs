@@ -36,6 +36,19 @@ fn report(profile: Profile, view: &ProfileView) -> Result<ProfileReport, Profile
 }
 
 #[test]
+fn in_whatever_order_rows_stand_lines_go_along_their_axis() {
+    let lines = |profile: Profile| {
+        let mut plots = report(profile, &ProfileView::default()).unwrap().plots;
+        plots.retain(|(name, _)| name.ends_with("-lines"));
+        plots
+    };
+    let mut shuffled = grid();
+    shuffled.rows.sort_by_key(|row| row.point.batch_size * 5 % 7);
+    assert_ne!(shuffled, grid());
+    assert_eq!(lines(shuffled), lines(grid()));
+}
+
+#[test]
 fn a_report_is_well_formed_and_names_no_other_place() {
     let made = report(grid(), &ProfileView::default()).unwrap();
     check(&made.html).unwrap();

@@ -98,7 +98,8 @@ impl Opened {
         let (power, utilization) = match self.device.read(now) {
             Err(error) => (Access::Failed { because: error.to_string() }, None),
             Ok(reading) => {
-                let before = std::mem::replace(&mut self.last, reading.energy.map(|energy| (now, energy)));
+                let before = self.last;
+                self.last = reading.energy.map(|energy| (now, energy)).or(before);
                 let mean = match (before, reading.energy) {
                     (Some((then, before)), Some(energy)) if now > then => {
                         let seconds = (now - then).as_secs_f64();
@@ -106,10 +107,13 @@ impl Opened {
                     }
                     _ => None,
                 };
-                let power = mean.or(reading.power).map_or_else(
-                    || Access::Absent { because: "it is known from the second reading on".into() },
-                    Access::Here,
-                );
+                let because = match reading.energy {
+                    Some(_) => "it is known from the second reading on",
+                    None => "the device tells neither energy nor power now",
+                };
+                let power = mean
+                    .or(reading.power)
+                    .map_or_else(|| Access::Absent { because: because.to_owned() }, Access::Here);
                 (power, reading.utilization)
             }
         };

@@ -3,12 +3,16 @@
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Stdout, Write, stdout};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::terminal::{self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{cursor, execute, queue};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use wattle_core::id::DeviceId;
 use wattle_device::device::Access;
 
@@ -27,7 +31,7 @@ pub(super) fn run(machine: &mut Machine, every: Duration, as_json: bool) -> Resu
         return on_screen(machine, every);
     }
     loop {
-        std::thread::sleep(every);
+        thread::sleep(every);
         let seen = machine.look();
         let lines = if as_json { json::of_machine(&seen).to_string() } else { plain(&seen) };
         if writeln!(stdout(), "{lines}").is_err() {
@@ -48,11 +52,13 @@ fn plain(seen: &Seen) -> String {
     seen.devices.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The terminal in the form of a screen; gives it back when dropped, after a panic too.
+/// The terminal in the form of a screen; gives it back when dropped, after a panic too, and when a signal
+/// ends the process.
 struct Screen(Stdout);
 
 impl Screen {
     fn open() -> std::io::Result<Self> {
+        give_back_on_signals()?;
         terminal::enable_raw_mode()?;
         let mut screen = Self(stdout());
         execute!(screen.0, EnterAlternateScreen, cursor::Hide)?;
@@ -80,14 +86,31 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nothing can be done about a terminal that went away.
-        let _ = execute!(self.0, cursor::Show, LeaveAlternateScreen);
-        let _ = terminal::disable_raw_mode();
+        give_back();
     }
 }
 
+/// Leaves the terminal as it was found.
+fn give_back() {
+    // Nothing can be done about a terminal that went away. Its mode first: what is written may block.
+    let _ = terminal::disable_raw_mode();
+    let _ = execute!(stdout(), cursor::Show, LeaveAlternateScreen);
+}
+
+/// Gives the terminal back before a signal ends the process as it would have, whatever a driver does meanwhile.
+fn give_back_on_signals() -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in &mut signals {
+            give_back();
+            let _ = emulate_default_handler(signal);
+        }
+    })?;
+    Ok(())
+}
+
 fn on_screen(machine: &mut Machine, every: Duration) -> Result<()> {
-    let mut screen = Screen::open()?;
+    let mut screen = Screen::open().context("the terminal can't be used as a screen; --json needs none")?;
     let mut history: Vec<(DeviceId, VecDeque<f64>)> = Vec::new();
     loop {
         let seen = machine.look();

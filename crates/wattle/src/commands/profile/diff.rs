@@ -1,5 +1,6 @@
 //! `wattle profile diff`: what differs between two profiles, and whether more than chance explains it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
@@ -110,6 +111,12 @@ fn print(args: &DiffArgs, diff: &Diff) {
             table.row(std::iter::once(at.point.to_string()).chain(figures.iter().map(cell)));
         }
         say(format_args!("\n{table}"));
+    }
+    let others: BTreeSet<&str> = diff.points.iter().flat_map(|at| at.others.iter().copied()).collect();
+    if !others.is_empty() {
+        let count = diff.points.iter().filter(|at| !at.others.is_empty()).count();
+        let others = Vec::from_iter(others).join(", ");
+        say(format_args!("\nother columns differ at {count} of the points: {others}; --json tells where"));
     }
     for (name, points) in [("A", &diff.only_in_a), ("B", &diff.only_in_b)] {
         if !points.is_empty() {

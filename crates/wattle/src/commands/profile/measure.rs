@@ -308,7 +308,8 @@ impl MeasureArgs {
 
     fn watch(&self, bar: &Progress, target: &Target, event: &Event<'_>) {
         match event {
-            Event::Resumed { points } => {
+            Event::Resumed { points, budget } => {
+                bar.go_on_from(*points as f64 / (*budget).max(1) as f64);
                 // Where nobody reads it any more there is nobody to tell.
                 let _ = writeln!(
                     std::io::stderr(),

@@ -23,7 +23,7 @@ use crate::profiles;
 /// every mean that went into it, so disagreement shows. Measured figures are never pooled with modelled or
 /// assumed ones: the best known are kept. Rows that are the same to the last digit count once.
 ///
-/// Model, device, runtime, driver, model_sha256 and quality have to be the same.
+/// Model, device, runtime, power_source, driver, model_sha256 and quality have to be the same.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct MergeArgs {

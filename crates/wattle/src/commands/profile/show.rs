@@ -67,6 +67,7 @@ struct Best<'a> {
 struct AtLoad {
     rps: f64,
     power: Watts,
+    known: &'static str,
 }
 
 /// Runs the command.
@@ -124,7 +125,8 @@ fn best<'a>(profile: &'a Profile, args: &ShowArgs) -> Vec<Best<'a>> {
     }
     for load in &args.loads {
         let (row, power) = profile.least_power_at(*load, is_fast).unzip();
-        let at_load = power.map(|power| AtLoad { rps: *load, power });
+        let known = row.map_or("", |row| at_load_basis(profile, row));
+        let at_load = power.map(|power| AtLoad { rps: *load, power, known });
         found.push(Best { question: format!("least power at {load} rows/s"), row, at_load });
     }
     found
@@ -140,7 +142,7 @@ fn report(path: &Path, profile: &Profile, args: &ShowArgs) -> Value {
             let at_load = best.at_load.map(|at| {
                 json!({
                     "load_rps": at.rps, "power_watts_mean": at.power,
-                    "energy_joules_per_row": at.power.get() / at.rps, "known": at_load_basis(profile),
+                    "energy_joules_per_row": at.power.get() / at.rps, "known": at.known,
                 })
             });
             json!({ "question": best.question, "row": best.row, "at_load": at_load })
@@ -160,11 +162,11 @@ fn report(path: &Path, profile: &Profile, args: &ShowArgs) -> Value {
 }
 
 /// How the power at a load below saturation is known.
-fn at_load_basis(profile: &Profile) -> &'static str {
-    if profile.head.idle_power_watts.is_some() {
-        "modelled: idle in between"
-    } else {
-        "at most so much, as saturated"
+fn at_load_basis(profile: &Profile, row: &ProfileRow) -> &'static str {
+    match (profile.head.idle_power_watts, row.power_watts_mean) {
+        (Some(_), Some(_)) => "modelled: idle in between",
+        (Some(_), None) => "at most so much: a higher figure stands in for the mean, idle in between",
+        (None, _) => "at most so much, as saturated",
     }
 }
 
@@ -187,12 +189,14 @@ fn print(path: &Path, profile: &Profile, args: &ShowArgs) {
     let within = args.latency_ms.map(|most| format!(", latency up to {most} ms")).unwrap_or_default();
     say(format_args!("Best points ({power} counts{within})"));
     let mut table = points_table("for");
+    let mut known = Vec::new();
     for best in best(profile, args) {
+        known.extend(best.at_load.map(|at| (at.rps, at.known)));
         table.row(cells(best.question, best.row, best.at_load));
     }
     say(table);
-    if !args.loads.is_empty() {
-        say(format_args!("At a load, W mean and J/row are {}", at_load_basis(profile)));
+    for (rps, known) in known {
+        say(format_args!("At {rps} rows/s, W mean and J/row are {known}"));
     }
     let front = profile.pareto_front(args.power.into());
     say("");
