@@ -459,7 +459,9 @@ mod tests {
                     // Never free for longer than it takes to ask again.
                     alone(&lock, "greedy", || {
                         calls.fetch_add(1, Ordering::Relaxed);
-                        std::thread::sleep(std::time::Duration::from_millis(1));
+                        // At work all the time: two that sleep would wake together, and so take turns.
+                        let began = std::time::Instant::now();
+                        while began.elapsed() < std::time::Duration::from_millis(1) {}
                     })
                     .unwrap();
                 }
@@ -467,12 +469,15 @@ mod tests {
             while calls.load(Ordering::Relaxed) == 0 {
                 std::thread::yield_now();
             }
-            let mut passed = Vec::new();
-            for _ in 0..20 {
-                let before = calls.load(Ordering::Relaxed);
-                alone(&lock, "modest", || passed.push(calls.load(Ordering::Relaxed) - before)).unwrap();
-            }
+            let passed: Result<Vec<u32>, SmiError> = (0..20)
+                .map(|_| {
+                    let before = calls.load(Ordering::Relaxed);
+                    alone(&lock, "modest", || calls.load(Ordering::Relaxed) - before)
+                })
+                .collect();
+            // Before anything may fail: the other thread has to end.
             done.store(true, Ordering::Relaxed);
+            let mut passed = passed.unwrap();
             // The call under way, and those that began before this thread stood in line: few, on most turns.
             passed.sort_unstable();
             assert!(passed[10] <= 10, "{passed:?}");
