@@ -66,6 +66,8 @@ def main():
     parser.add_argument("flags", nargs="*", help="flags of wattle profile, after --")
     args = parser.parse_args()
     flags = args.flags or ["--runtime", "rten", "--duty-cycles", "0.5,1"]
+    # What is measured anew runs as it did before.
+    runtime = next((["--runtime", value] for flag, value in zip(flags, flags[1:]) if flag == "--runtime"), [])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for model in QUALITY:
@@ -78,10 +80,11 @@ def main():
             models, seconds = profile(args.wattle, folder, "digits", ["--search", search, *flags])
             probes, points = sum(m["probes"] for m in models), sum(m["points"] for m in models)
             unsteady = sum(m["unsteady"] for m in models)
-            others = statistics.mean(m["others_busy_mean"] or 0.0 for m in models)
+            known = [m["others_busy_mean"] for m in models if m["others_busy_mean"] is not None]
+            others = f"{statistics.mean(known):.0%} of the CPU" if known else "an unknown share of the CPU"
             print(
                 f"{search}: {probes} of {points} points, {unsteady} did not settle, {seconds:.1f} s; others kept "
-                f"{others:.0%} of the CPU busy",
+                f"{others} busy",
                 flush=True,
             )
             found[search] = ({m["model"]: m["answer"]["measured"]["point"] for m in models}, seconds)
@@ -94,7 +97,7 @@ def main():
             measured = {search: [] for search in found}
             for _ in range(args.rounds):
                 for search, point in points.items():
-                    models, _ = profile(args.wattle, folder, model, ["--runtime", "rten", *at(point)])
+                    models, _ = profile(args.wattle, folder, model, [*runtime, *at(point)])
                     measured[search].append(models[0]["answer"]["measured"]["throughput_rps"])
             medians = {search: statistics.median(figures) for search, figures in measured.items()}
             ratio = medians["sampled"] / medians["exhaustive"]

@@ -23,7 +23,7 @@ pub struct Answer {
     /// The best of the measured rows that keep the constraints. `None`: none does.
     pub measured: Option<ProfileRow>,
     /// A point that was not measured, is predicted to keep the constraints even at the wrong end of its
-    /// interval, and to be better than the measured one. `None`: there is none.
+    /// interval, to sustain the load there if one was asked for, and to be better than the measured one. `None`: there is none.
     pub predicted: Option<Candidate>,
 }
 
@@ -63,9 +63,13 @@ struct Predictions(Vec<Candidate>);
 
 impl Predictions {
     fn of(space: &Space, seen: &[Probe], constraints: &Constraints) -> Self {
+        let unseen = crate::strategies::unknown_points(space, seen);
+        if unseen.is_empty() {
+            // To learn from all points of a large space takes long, and is for nothing here.
+            return Self(Vec::new());
+        }
         let rows: Vec<ProfileRow> = seen.iter().filter_map(Probe::row).cloned().collect();
         let surrogate = Surrogate::fit_over(space, &rows, constraints.figure);
-        let unseen = crate::strategies::unknown_points(space, seen);
         let predicted = unseen.into_iter().filter_map(|point| {
             Some(Candidate { predicted: surrogate.predict(point)?, point: point.clone() })
         });
@@ -86,7 +90,8 @@ impl Predictions {
             .iter()
             .filter_map(|candidate| {
                 let value = question.value(&candidate.predicted.middle())?;
-                let keeps = constraints.are_kept_by(&candidate.predicted.worst());
+                let worst = candidate.predicted.worst();
+                let keeps = constraints.are_kept_by(&worst) && question.value(&worst).is_some();
                 (keeps && value > least).then_some((candidate, value))
             })
             .reduce(|best, other| if other.1 > best.1 { other } else { best });

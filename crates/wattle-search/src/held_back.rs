@@ -13,10 +13,13 @@ use crate::surrogate::{Estimate, Surrogate};
 /// Up to so many rows each is held back alone; of more, a part of so many parts at a time.
 const MOST_PARTS: usize = 12;
 
+/// The time that fitting takes grows with the cube of the rows: so many tell how wrong it is as well as more.
+const MOST_ROWS: usize = 300;
+
 /// How wrong one figure was on the rows held back.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ErrorOf {
-    /// Rows that the figure was predicted for.
+    /// Rows that the figure was predicted for: at most 300.
     pub points: usize,
     /// Median of the relative error.
     pub median: f64,
@@ -38,10 +41,12 @@ pub struct Errors {
 }
 
 /// Holds back a part of `rows` after another (each row alone, up to 12), predicts it from the rest and
-/// compares. Which rows are held back together is drawn by `seed`.
+/// compares. Which rows are held back together, and which 300 of more than 300 rows are looked at, is drawn by
+/// `seed`.
 pub fn held_back(rows: &[ProfileRow], figure: PowerFigure, seed: u64) -> Errors {
     let mut shuffled: Vec<&ProfileRow> = rows.iter().collect();
     shuffled.shuffle(&mut Xoshiro256PlusPlus::seed_from_u64(seed));
+    shuffled.truncate(MOST_ROWS);
     let parts = shuffled.len().min(MOST_PARTS);
     let mut pairs = Vec::new();
     for part in 0..parts {

@@ -192,6 +192,9 @@ proptest! {
             if let Some(candidate) = &found.predicted {
                 prop_assert!(candidate.predicted.power_watts.unwrap().high <= cap);
                 prop_assert!(candidate.predicted.latency_ms.unwrap().high <= latency_ms);
+                if let Question::LeastPowerAt { load_rps } = question {
+                    prop_assert!(candidate.predicted.throughput_rps.unwrap().low >= load_rps);
+                }
                 prop_assert!(seen.iter().all(|probe| probe.point != candidate.point));
             }
         }

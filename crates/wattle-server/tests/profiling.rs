@@ -14,8 +14,10 @@ use wattle_core::id::ModelName;
 use wattle_core::knob::{DeviceKnob, DeviceSetting};
 use wattle_core::profile::{PowerFigure, Profile};
 use wattle_core::provenance::Basis;
+use wattle_core::time::Timestamp;
 use wattle_core::units::{Megahertz, Watts};
 use wattle_device::cpu::CoreBudget;
+use wattle_device::device::{Device, DeviceError, DeviceInfo, Inspection, KnobState, Reading};
 use wattle_device::held::Held;
 use wattle_device::simulated::{SimulatedDevice, SimulatedLoad};
 use wattle_runtime::runtime::Runtime;
@@ -61,6 +63,13 @@ impl Place {
 }
 
 fn place(wrap: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>) -> (Place, Bench) {
+    place_on(wrap, |device| Box::new(device))
+}
+
+fn place_on(
+    wrap: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>,
+    wrap_device: impl FnOnce(SimulatedDevice) -> Box<dyn Device>,
+) -> (Place, Bench) {
     let clock = Clock::start();
     let played = Profile::parse(PLAYED, "a test").unwrap();
     let profiles = BTreeMap::from([(ModelName::from(MODEL), played)]);
@@ -71,12 +80,16 @@ fn place(wrap: impl FnOnce(Arc<dyn Runtime>) -> Arc<dyn Runtime>) -> (Place, Ben
     let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/digits-xs/1/model.onnx");
     std::fs::copy(bundled, model.join("1/model.onnx")).unwrap();
     std::fs::write(model.join("model.toml"), "[batching]\nmax_batch_size = 8\n").unwrap();
+    let family = folder.path().join("models/digits");
+    std::fs::create_dir(&family).unwrap();
+    let variants = format!("[[variants]]\nmodel = \"{MODEL}\"\nquality = 0.95\n");
+    std::fs::write(family.join("family.toml"), variants).unwrap();
     let bench = Bench::open(BenchConfig {
         clock,
         models: folder.path().join("models"),
         runtime: wrap(Arc::new(SimulatedRuntime::new(Arc::clone(&load), move || clock.now()))),
         budget: CoreBudget::new(1),
-        device: Held::new(Box::new(device)),
+        device: Held::new(wrap_device(device)),
         sample_period: Duration::from_millis(10),
         seed: 1,
     })
@@ -147,6 +160,7 @@ fn a_full_run_measures_every_point_and_finds_the_best() {
     assert_eq!(place.load.knob(DeviceKnob::CoreClock), before, "the clock stands as it was found");
     let head = &profiled.profile.head;
     assert_eq!(head.conditions.model_sha256.as_ref().unwrap().len(), 64);
+    assert_eq!(head.quality, Some(0.95), "as its family says");
     assert_eq!((head.idle_power_watts, head.created.as_deref()), (Some(Watts::new(50.0)), Some("now")));
     // What is written reads back.
     let text = profiled.profile.to_text();
@@ -226,6 +240,41 @@ fn a_search_under_a_cap_answers_with_a_point_that_keeps_it() {
     let profiled = run(&place, &bench, &plan, usize::MAX).unwrap();
     let best = profiled.answer.measured.unwrap();
     assert!(best.power_watts_max.unwrap() <= Watts::new(145.0), "{best:?}");
+}
+
+/// As the device within, but it tells neither power nor energy.
+struct Mute(SimulatedDevice);
+
+impl Device for Mute {
+    fn info(&self) -> &DeviceInfo {
+        self.0.info()
+    }
+    fn read(&mut self, now: Timestamp) -> Result<Reading, DeviceError> {
+        Ok(Reading { energy: None, power: None, ..self.0.read(now)? })
+    }
+    fn apply(&mut self, setting: DeviceSetting) -> Result<(), DeviceError> {
+        self.0.apply(setting)
+    }
+    fn knob_state(&mut self, knob: DeviceKnob) -> Result<KnobState, DeviceError> {
+        self.0.knob_state(knob)
+    }
+    fn put_back(&mut self, knob: DeviceKnob, state: &KnobState) -> Result<(), DeviceError> {
+        self.0.put_back(knob, state)
+    }
+    fn inspect(&mut self, now: Timestamp) -> Inspection {
+        self.0.inspect(now)
+    }
+}
+
+#[test]
+fn a_cap_on_a_device_that_tells_no_power_is_refused_and_not_taken_as_kept() {
+    let (place, bench) = place_on(|runtime| runtime, |device| Box::new(Mute(device)));
+    let mut plan = plan("exhaustive");
+    plan.constraints.cap = Some(Watts::new(120.0));
+    plan.measure.cap = plan.constraints.cap;
+    let error = run(&place, &bench, &plan, usize::MAX).unwrap_err().to_string();
+    assert!(error.contains("tells no power") && error.contains("leave the cap out"), "{error}");
+    assert!(!place.journal().exists(), "nothing was begun");
 }
 
 /// As the runtime within, but slower all the time, and out of memory for batches of four.

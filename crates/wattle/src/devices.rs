@@ -42,7 +42,8 @@ pub(crate) struct DeviceArgs {
     pub(crate) amd_smi_lib: Option<PathBuf>,
     /// Have zeusd, listening on this socket, turn the knobs of GPUs that this user may not; where it asks
     /// for a token, that in ZEUSD_TOKEN [default socket: /run/zeusd/zeusd.sock]
-    #[arg(long, value_name = "SOCKET", num_args = 0..=1, default_missing_value = DEFAULT_SOCKET)]
+    // With its `=`, so that a MODEL behind the bare flag is not taken for the socket.
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_SOCKET)]
     pub(crate) zeusd: Option<PathBuf>,
 }
 

@@ -28,6 +28,12 @@ impl Progress {
     pub(crate) fn tell(&self, share: f64) {
         self.0.set_position((share.clamp(0.0, 1.0) * STEPS as f64) as u64);
     }
+
+    /// So much was done before, of 1: it tells nothing of the time that the rest takes.
+    pub(crate) fn go_on_from(&self, share: f64) {
+        self.tell(share);
+        self.0.reset_eta();
+    }
 }
 
 impl Drop for Progress {

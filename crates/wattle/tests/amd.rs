@@ -86,7 +86,7 @@ fn devices_lists_amd_gpus_with_their_knobs() {
 #[test]
 fn a_zeusd_that_was_asked_for_and_is_not_there_is_told() {
     let machine = Machine::new();
-    let output = machine.wattle(&["devices", "--zeusd", "none.sock"]).output().unwrap();
+    let output = machine.wattle(&["devices", "--zeusd=none.sock"]).output().unwrap();
     let told = String::from_utf8(output.stdout).unwrap();
     assert!(told.contains("zeusd is to turn its knobs, but no zeusd listens: none.sock: "), "{told}");
 }

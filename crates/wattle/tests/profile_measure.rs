@@ -194,6 +194,7 @@ fn what_can_not_be_measured_is_told_before_anything_is() {
         assert!(matches!(code, Some(2 | 3)), "{args:?}: {code:?} {out} {err}");
         assert!(err.contains(expected), "{args:?}: {err}");
     };
+    refused(&["--zeusd", "digits-xl"], "did you mean \"digits-xs\"?");
     refused(&["digits-xl"], "did you mean \"digits-xs\"?");
     refused(&["digits-xs", "--search", "samplet"], "did you mean \"sampled\"?");
     refused(&["digits-xs", "--question", "speed"], "least-power@RPS");

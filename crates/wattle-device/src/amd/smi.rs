@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_void};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libloading::Library;
+use parking_lot::{Mutex as FairMutex, MutexGuard};
 
 use super::error::{LOCK_TIMEOUT, READ_FIX, SUCCESS, SmiError, describe};
 use super::layout::{
@@ -92,7 +92,7 @@ pub(super) struct Smi {
     calls: Calls,
     release: Release,
     /// For releases whose calls must not overlap.
-    one_at_a_time: Option<Mutex<()>>,
+    one_at_a_time: Option<FairMutex<()>>,
     _library: Library,
 }
 
@@ -162,7 +162,7 @@ impl Smi {
                  beside it and name its library"
             ));
         };
-        let one_at_a_time = (!release.may_overlap).then(|| Mutex::new(()));
+        let one_at_a_time = (!release.may_overlap).then(|| FairMutex::new(()));
         Access::Here(Arc::new(Self { calls, release, one_at_a_time, _library: library }))
     }
 
@@ -173,8 +173,10 @@ impl Smi {
 
     /// Makes one call, alone where this release needs that.
     fn call(&self, name: &'static str, call: impl FnOnce(&Calls) -> u32) -> Result<(), SmiError> {
-        let _alone = self.one_at_a_time.as_ref().map(|lock| lock_within(lock, name)).transpose()?;
-        self.calls.check(name, call(&self.calls))
+        match &self.one_at_a_time {
+            Some(lock) => alone(lock, name, || self.calls.check(name, call(&self.calls)))?,
+            None => self.calls.check(name, call(&self.calls)),
+        }
     }
 
     /// Every GPU.
@@ -420,21 +422,14 @@ fn megahertz(bound: u64) -> f64 {
     if bound >= 1_000_000 { bound as f64 / 1e6 } else { bound as f64 }
 }
 
-/// The lock, or an error where it is not to be had in time: a call that hangs must not hang its watcher.
-fn lock_within<'a>(lock: &'a Mutex<()>, call: &'static str) -> Result<MutexGuard<'a, ()>, SmiError> {
-    const STEP: Duration = Duration::from_millis(1);
-    let mut waited = Duration::ZERO;
-    loop {
-        match lock.try_lock() {
-            Ok(guard) => return Ok(guard),
-            Err(TryLockError::Poisoned(poisoned)) => return Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) if waited >= LOCK_TIMEOUT => return Err(SmiError::Busy { call }),
-            Err(TryLockError::WouldBlock) => {
-                std::thread::sleep(STEP);
-                waited += STEP;
-            }
-        }
-    }
+/// What `call` gives while no other call is under way, or an error where one does not return in time: a call
+/// that hangs must not hang its watcher. The lock goes to those who wait in the order of their coming, so that
+/// a thread that calls all the time keeps no other from it.
+fn alone<T>(lock: &FairMutex<()>, name: &'static str, call: impl FnOnce() -> T) -> Result<T, SmiError> {
+    let guard = lock.try_lock_for(LOCK_TIMEOUT).ok_or(SmiError::Busy { call: name })?;
+    let given = call();
+    MutexGuard::unlock_fair(guard);
+    Ok(given)
 }
 
 #[cfg(test)]
@@ -449,8 +444,43 @@ mod tests {
 
     #[test]
     fn a_call_that_hangs_does_not_hang_the_next_one() {
-        let lock = Mutex::new(());
+        let lock = FairMutex::new(());
         let _hung = lock.lock();
-        assert!(matches!(lock_within(&lock, "second"), Err(SmiError::Busy { call: "second" })));
+        assert!(matches!(alone(&lock, "second", || ()), Err(SmiError::Busy { call: "second" })));
+    }
+
+    #[test]
+    fn a_thread_that_calls_all_the_time_keeps_no_other_from_its_turn() {
+        use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+        let (lock, done, calls) = (FairMutex::new(()), AtomicBool::new(false), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // Never free for longer than it takes to ask again.
+                    alone(&lock, "greedy", || {
+                        calls.fetch_add(1, Ordering::Relaxed);
+                        // At work all the time: two that sleep would wake together, and so take turns.
+                        let began = std::time::Instant::now();
+                        while began.elapsed() < std::time::Duration::from_millis(1) {}
+                    })
+                    .unwrap();
+                }
+            });
+            while calls.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            let passed: Result<Vec<u32>, SmiError> = (0..20)
+                .map(|_| {
+                    let before = calls.load(Ordering::Relaxed);
+                    alone(&lock, "modest", || calls.load(Ordering::Relaxed) - before)
+                })
+                .collect();
+            // Before anything may fail: the other thread has to end.
+            done.store(true, Ordering::Relaxed);
+            let mut passed = passed.unwrap();
+            // The call under way, and those that began before this thread stood in line: few, on most turns.
+            passed.sort_unstable();
+            assert!(passed[10] <= 10, "{passed:?}");
+        });
     }
 }

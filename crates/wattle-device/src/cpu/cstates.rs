@@ -78,7 +78,8 @@ fn read(folder: &Path) -> Result<Sums, DeviceError> {
                 Err(error) => return Err(error),
             };
             let us = system_file::read_number(&state_folder.join("time"), "microseconds in an idle state")?;
-            *by_state.entry((state, name)).or_insert(0) += us;
+            let sum: &mut u64 = by_state.entry((state, name)).or_default();
+            *sum = sum.saturating_add(us);
         }
     }
     Ok(Sums { cores: online.len(), by_state })

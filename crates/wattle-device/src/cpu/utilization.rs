@@ -123,8 +123,9 @@ fn machine_ticks(stat: &str) -> Option<(u64, u64)> {
     // Kernels before 2.6.11 end early; what they don't tell apart is in the other counts.
     let of_rest = |i: usize| rest.get(i).copied().unwrap_or(0);
     let (iowait, irq, softirq, steal) = (of_rest(0), of_rest(1), of_rest(2), of_rest(3));
-    let busy = user + nice + system + irq + softirq;
-    Some((busy, busy + idle + iowait + steal))
+    let sum = |ticks: &[u64]| ticks.iter().fold(0u64, |sum, ticks| sum.saturating_add(*ticks));
+    let busy = sum(&[*user, *nice, *system, irq, softirq]);
+    Some((busy, sum(&[busy, *idle, iowait, steal])))
 }
 
 /// User and system ticks of a process, from the text of its `/proc/<pid>/stat`.
@@ -134,7 +135,7 @@ fn process_ticks(stat: &str) -> Option<u64> {
     let mut fields = after_name.split_ascii_whitespace().skip(11);
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+    Some(user.saturating_add(system))
 }
 
 #[cfg(test)]

@@ -121,6 +121,8 @@ impl FamilyToml {
 #[derive(Debug)]
 pub struct Family {
     variants: Vec<ModelName>,
+    /// Of each variant.
+    qualities: Vec<f64>,
     chosen: AtomicUsize,
     switches: AtomicU64,
     asked_rows: AtomicU64,
@@ -131,6 +133,7 @@ impl From<&FamilyToml> for Family {
         let active = family.active.as_ref().and_then(|active| family.position(active));
         Self {
             variants: family.variants.iter().map(|variant| variant.model.clone()).collect(),
+            qualities: family.variants.iter().map(|variant| variant.quality).collect(),
             chosen: AtomicUsize::new(active.unwrap_or(0)),
             switches: AtomicU64::new(0),
             asked_rows: AtomicU64::new(0),
@@ -142,6 +145,15 @@ impl Family {
     /// Its variants, in the order of its file.
     pub fn variants(&self) -> &[ModelName] {
         &self.variants
+    }
+
+    /// How good the answers of `model` are, in 0 to 1; `None` where it is no variant.
+    pub fn quality(&self, model: &ModelName) -> Option<f64> {
+        self.variants
+            .iter()
+            .zip(&self.qualities)
+            .find(|(variant, _)| *variant == model)
+            .map(|(_, quality)| *quality)
     }
 
     /// The variant that answers: the one chosen, or the first that is served where that one is not.

@@ -118,6 +118,13 @@ impl Bench {
         self.repository.families().contains_key(name)
     }
 
+    /// How good the answers of `model` are, as its family says; `None` where none does, or two differ.
+    pub(super) fn quality_of(&self, model: &ModelName) -> Option<f64> {
+        let mut told = self.repository.families().values().filter_map(|family| family.quality(model));
+        let first = told.next()?;
+        told.all(|other| other == first).then_some(first)
+    }
+
     /// Puts every knob of the device back as it was found.
     pub fn restore(&self) -> Result<(), ProfilingError> {
         Ok(self.sampler.device().restore()?)

@@ -14,6 +14,10 @@ use crate::model_repository::ServedModel;
 
 /// Different requests that are made up: enough that no cache answers them all.
 const MADE_UP: usize = 64;
+/// Bytes of them all together, about: of large rows there are fewer, down to one.
+const MOST_BYTES: usize = 64 << 20;
+/// A row of more bytes is not made up: the model then means another size than it says.
+const MOST_ROW_BYTES: usize = 1 << 30;
 /// Letters of a made-up text.
 const LETTERS: usize = 8;
 
@@ -47,6 +51,19 @@ pub enum InputsError {
         /// Its shape; `-1` is open.
         shape: Vec<i64>,
     },
+    /// A row of the model is larger than any that is made up.
+    #[error(
+        "input '{input}' of model '{model}' has the shape {shape:?}, which takes more than 1 GiB a row; give requests \
+         with --inputs FILE.json"
+    )]
+    TooLarge {
+        /// Which model.
+        model: String,
+        /// Which input.
+        input: String,
+        /// Its shape.
+        shape: Vec<i64>,
+    },
     /// A file of requests can't be used.
     #[error("{file}{place}: {detail}")]
     File {
@@ -64,24 +81,32 @@ impl Inputs {
     /// booleans (as ids, masks and indices take them), letters for texts.
     ///
     /// # Errors
-    /// Where the model leaves a size open, the batch aside.
+    /// Where the model leaves a size open, the batch aside, or takes more than 1 GiB a row.
     pub fn made_up(model: &ServedModel, seed: u64) -> Result<Self, InputsError> {
         let mut luck = Xoshiro256PlusPlus::seed_from_u64(seed);
         let is_batched = model.config.max_batch_size > 0;
-        let mut requests = Vec::with_capacity(MADE_UP);
-        for _ in 0..MADE_UP {
-            let mut inputs = Vec::with_capacity(model.config.inputs.len());
-            for spec in &model.config.inputs {
-                let shape = row_shape(spec, is_batched).ok_or_else(|| InputsError::OpenShape {
-                    model: model.name.to_string(),
-                    input: spec.name.clone(),
-                    shape: spec.shape.clone(),
-                })?;
-                let data = made_up(spec.datatype, shape.iter().product(), &mut luck);
-                inputs.push(Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data });
-            }
-            requests.push(Request::new(model, inputs, 1));
+        let (mut shapes, mut row_bytes) = (Vec::with_capacity(model.config.inputs.len()), 0usize);
+        for spec in &model.config.inputs {
+            let (name, input, shape) = (model.name.to_string(), spec.name.clone(), spec.shape.clone());
+            let Some(row) = row_shape(spec, is_batched) else {
+                return Err(InputsError::OpenShape { model: name, input, shape });
+            };
+            let Some((elements, bytes)) = size_of(spec.datatype, &row) else {
+                return Err(InputsError::TooLarge { model: name, input, shape });
+            };
+            row_bytes = row_bytes.saturating_add(bytes);
+            shapes.push((spec, row, elements));
         }
+        let requests = (0..(MOST_BYTES / row_bytes.max(1)).clamp(1, MADE_UP)).map(|_| {
+            let inputs = shapes.iter().map(|(spec, shape, elements)| Tensor {
+                name: spec.name.clone(),
+                datatype: spec.datatype,
+                shape: shape.clone(),
+                data: made_up(spec.datatype, *elements, &mut luck),
+            });
+            Request::new(model, inputs.collect(), 1)
+        });
+        let requests = requests.collect();
         Ok(Self { requests, priority: model.config.default_priority })
     }
 
@@ -149,6 +174,13 @@ fn row_shape(spec: &TensorSpec, is_batched: bool) -> Option<Vec<usize>> {
     spec.shape.iter().enumerate().map(size).collect()
 }
 
+/// Elements and bytes of one row; `None` where it is larger than any that is made up.
+fn size_of(datatype: Datatype, row: &[usize]) -> Option<(usize, usize)> {
+    let elements = row.iter().try_fold(1usize, |elements, size| elements.checked_mul(*size))?;
+    let bytes = elements.checked_mul(datatype.element_size().unwrap_or(4 + LETTERS))?;
+    (bytes <= MOST_ROW_BYTES).then_some((elements, bytes))
+}
+
 fn made_up(datatype: Datatype, elements: usize, luck: &mut Xoshiro256PlusPlus) -> Bytes {
     let mut data = Vec::with_capacity(elements * datatype.element_size().unwrap_or(4 + LETTERS));
     for _ in 0..elements {
@@ -170,4 +202,17 @@ fn made_up(datatype: Datatype, elements: usize, luck: &mut Xoshiro256PlusPlus) -
         }
     }
     data.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_too_large_to_be_made_up_is_refused_and_not_tried() {
+        assert_eq!(size_of(Datatype::Fp32, &[1, 3, 224, 224]), Some((150_528, 602_112)));
+        assert_eq!(size_of(Datatype::Fp32, &[1, 1 << 40]), None);
+        assert_eq!(size_of(Datatype::Fp32, &[1, usize::MAX, 2]), None);
+        assert_eq!(size_of(Datatype::Bytes, &[1, 1 << 29]), None);
+    }
 }

@@ -230,7 +230,11 @@ impl Measurer<'_> {
         if let Some(error) = self.sampler.error() {
             return Err(Cut::Failed(format!("its power could not be held against the cap: {error}")));
         }
-        let samples = self.sampler.power(started, self.clock.now()).samples;
+        if self.sampler.is_silent(self.clock.now()) {
+            let detail = "its power could not be held against the cap: the device no longer tells it";
+            return Err(Cut::Failed(detail.into()));
+        }
+        let samples = self.sampler.samples_since(started, self.clock.now());
         let power = match self.options.figure {
             PowerFigure::Max => samples.iter().copied().reduce(f64::max),
             PowerFigure::P95 | PowerFigure::Mean => {
@@ -304,8 +308,13 @@ impl Measurer<'_> {
             confidence_95(&figures).map(|half| if half < least { 0.0 } else { rounded(half) })
         };
         // All samples of a probe that was cut short count: the one above the cap may be its last.
-        let all = self.sampler.power(started, ended).samples;
-        let samples = if is_over_cap { &all } else { &power.samples };
+        let all = self.sampler.samples_since(started, ended);
+        // Their mean is what the cap was held against: by that of its windows alone it might seem to keep it.
+        let (samples, power_mean) = if is_over_cap {
+            (&all, mean(&all).map(Watts::new).or(power.mean))
+        } else {
+            (&power.samples, power.mean)
+        };
         let memory = self.memory_before.zip((self.memory_now)());
         let milliseconds = |share| percentile(&latencies, share).map(rounded);
         let watts = |share| percentile(samples, share).map(|power| Watts::new(rounded(power)));
@@ -316,11 +325,10 @@ impl Measurer<'_> {
             latency_ms_p50: milliseconds(0.50),
             latency_ms_p95: milliseconds(0.95),
             latency_ms_p99: milliseconds(0.99),
-            power_watts_mean: power.mean.map(|power| Watts::new(rounded(power.get()))),
+            power_watts_mean: power_mean.map(|power| Watts::new(rounded(power.get()))),
             power_watts_p95: watts(0.95),
             power_watts_max: watts(1.0),
-            energy_joules_per_row: power
-                .mean
+            energy_joules_per_row: power_mean
                 .zip(throughput.filter(|rps| *rps > 0.0))
                 .map(|(power, rps)| Joules::new(rounded(power.get() / rps))),
             memory_bytes: memory.and_then(|(before, now)| now.checked_sub(before)).filter(|bytes| *bytes > 0),

@@ -88,6 +88,15 @@ pub enum PlanError {
         /// Which device.
         device: DeviceId,
     },
+    /// A cap on power or a question about it, where nobody tells it.
+    #[error(
+        "{device} tells no power, so no cap on it can be kept and no least of it be found; leave the cap out, and ask for \
+         throughput"
+    )]
+    UnknownPower {
+        /// Which device.
+        device: DeviceId,
+    },
     /// A value of a knob of the device.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -105,6 +114,11 @@ impl Plan {
             FEWEST_POINTS.max((points as f64 * SHARE_OF_POINTS).ceil() as usize)
         };
         self.budget.unwrap_or(default).min(points)
+    }
+
+    /// Whether nothing can be found where power is not known.
+    pub(super) fn needs_power(&self) -> bool {
+        self.constraints.cap.is_some() || self.question != Question::MostThroughput
     }
 
     /// All that decides which points are measured and how, but for the budget: more points may be asked

@@ -23,8 +23,9 @@ use super::plan::{Plan, PlanError};
 use super::{ProfilingError, sha256_hex};
 use crate::model_repository::ServedModel;
 
-/// So long is looked at the power with nothing to do, at least.
-const IDLE_WINDOW: Duration = Duration::from_secs(1);
+/// So long is looked at the power with nothing to do: for at least the one, and at most the other, as nothing
+/// else goes on meanwhile.
+const IDLE_WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 /// Caps that the front is told for.
 const CAPS: usize = 5;
 /// Batches less full than this are told of.
@@ -37,6 +38,8 @@ pub enum Event<'a> {
     Resumed {
         /// How many.
         points: usize,
+        /// Most points.
+        budget: usize,
     },
     /// A point is about to be measured.
     Begins {
@@ -143,10 +146,14 @@ impl Bench {
         }
         let loaded = self.load(model)?;
         let served = &loaded.model;
+        let memory_loaded = memory_now();
         let inputs = Arc::new(match &plan.inputs {
             Some((file, text)) => Inputs::parse(text, file, served)?,
             None => Inputs::made_up(served, plan.seed)?,
         });
+        // What is sent takes memory of this process too, and is none of the model's.
+        let of_inputs = memory_now().zip(memory_loaded).map_or(0, |(now, before)| now.saturating_sub(before));
+        let memory_before = memory_before.map(|before| before.saturating_add(of_inputs));
         let space = plan.values.space(served.config.limits, self.cores, &self.info)?;
         let budget = plan.budget(space.points().len());
         let mut search =
@@ -157,10 +164,13 @@ impl Bench {
             Some(found) => found,
             None => (Head::new(subject, self.idle_power(plan), self.ambient()), Vec::new()),
         };
+        if plan.needs_power() && !self.sampler.finds_power(stop) {
+            return Err(PlanError::UnknownPower { device: self.info.id.clone() }.into());
+        }
         let mut file = Journal::create(journal, &head, &entries)?;
         let resumed = entries.len();
         if resumed > 0 {
-            on_event(Event::Resumed { points: resumed });
+            on_event(Event::Resumed { points: resumed, budget });
         }
         let measurer = Measurer {
             clock: self.clock,
@@ -258,7 +268,7 @@ impl Bench {
             return Some(*stated);
         }
         let start = self.clock.now();
-        thread::sleep(IDLE_WINDOW.max(plan.measure.window * 2));
+        thread::sleep((plan.measure.window * 2).clamp(IDLE_WINDOW.0, IDLE_WINDOW.1));
         self.sampler.power(start, self.clock.now()).mean
     }
 
@@ -285,7 +295,7 @@ impl Bench {
             runtime: self.runtime(),
             idle_power_watts: head.idle_power_watts,
             request_overhead_ms: None,
-            quality: None,
+            quality: self.quality_of(&model.name),
             power_source,
             created: Some(created.to_owned()),
             notes: Some(tally.notes(plan)),

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -22,6 +22,11 @@ use crate::clock::Clock;
 const GAP: std::ops::Range<f64> = 0.75..1.25;
 /// Readings kept: several minutes of any window.
 const KEPT: usize = 100_000;
+
+/// A device that has told no power for so long tells none.
+const SILENT: Duration = Duration::from_secs(10);
+/// How often it is looked whether it has.
+const POLL: Duration = Duration::from_millis(10);
 
 /// Owns the device and reads it on a thread of its own until dropped.
 pub(super) struct Sampler {
@@ -108,6 +113,37 @@ impl Sampler {
         power_between(&lock(&self.shared.trace).readings, start, end)
     }
 
+    /// The power of each reading since `start`, but for the first: that one may tell what was drawn before.
+    pub(super) fn samples_since(&self, start: Timestamp, end: Timestamp) -> Vec<f64> {
+        samples_within(&lock(&self.shared.trace).readings, start, end)
+    }
+
+    /// Whether the device has told no power for so long that nothing is known of it now.
+    pub(super) fn is_silent(&self, now: Timestamp) -> bool {
+        let told = lock(&self.shared.trace).readings.last().map(|reading| reading.at);
+        told.is_none_or(|told| now - told > SILENT)
+    }
+
+    /// Whether the device tells its power, as it does from its second reading on. Ends early when `stop` is
+    /// true, with a yes.
+    pub(super) fn finds_power(&self, stop: &AtomicBool) -> bool {
+        let began = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            let told = {
+                let trace = lock(&self.shared.trace);
+                let ends = trace.readings.first().zip(trace.readings.last());
+                ends.is_some_and(|(first, last)| {
+                    power_between(&trace.readings, first.at, last.at).mean.is_some()
+                })
+            };
+            if told || began.elapsed() > SILENT {
+                return told;
+            }
+            thread::sleep(POLL);
+        }
+        true
+    }
+
     /// The highest temperature that the device tells now, in degrees Celsius.
     pub(super) fn temperature_celsius(&self, now: Timestamp) -> Option<f64> {
         self.readings_of(now, |sensor| matches!(sensor.unit, "°C" | "C")).into_iter().reduce(f64::max)
@@ -137,6 +173,16 @@ impl Drop for Sampler {
             thread.thread().unpark();
             drop(thread.join());
         }
+    }
+}
+
+/// The power of each of `readings` that tells only of a span: steps of the counter that began before it
+/// hold what was drawn then, as by the point that was measured before.
+fn samples_within(readings: &[Reading], start: Timestamp, end: Timestamp) -> Vec<f64> {
+    let first = readings.partition_point(|reading| reading.at < start);
+    match readings.get(first) {
+        Some(reading) => power_between(readings, reading.at, end).samples,
+        None => Vec::new(),
     }
 }
 
@@ -210,6 +256,17 @@ mod tests {
         assert_eq!(seen.samples, [30.0, 5.0]);
         assert!((seen.mean.unwrap().get() - 10.0).abs() < 1e-9, "the mean is the counter's");
         assert!((seen.others.unwrap() - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_drawn_before_a_span_is_no_sample_of_it() {
+        // The point before drew 200 W until 100 ms, this one draws 10 W.
+        let readings: Vec<Reading> = [(50, 0.0), (150, 10.5), (250, 11.5), (350, 12.5)]
+            .map(|(ms, j)| reading(ms, Some(j), None))
+            .into();
+        assert_eq!(samples_within(&readings, at(100), at(350)), [10.0, 10.0]);
+        assert_eq!(samples_within(&readings, at(100), at(240)), [0.0; 0]);
+        assert_eq!(samples_within(&readings, at(360), at(400)), [0.0; 0]);
     }
 
     #[test]

@@ -23,6 +23,10 @@ use crate::device::{Access, DeviceError};
 /// No socket and no memory zone draws as much. An energy step above it is a counter that jumped.
 const WATTS_BEYOND_ANY_ZONE: Watts = Watts::new(2000.0);
 
+/// How much later than it was told a counter may really have been read, as where this process was kept from
+/// running meanwhile. A step forward has so much longer to be drawn in.
+const READ_LATE: Duration = Duration::from_secs(10);
+
 /// A package that counts nothing for so long is not counting: even asleep it draws watts, and the
 /// hardware counts every millisecond. Some virtual machines show counters that stand at one figure.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -190,10 +194,21 @@ impl Counter {
     ///
     /// A counter that stands lower has turned over, or was reset (suspend, a reloaded driver). Turned
     /// over is taken first; if that makes more power than any zone draws, it was reset, and what it
-    /// shows has been drawn since; if that is too much as well, the counter jumped and tells nothing.
+    /// shows has been drawn since; if that is too much as well, the counter jumped and tells nothing. So does
+    /// one that went on further than any zone could, as where a virtual machine moved to another host.
     fn advance(&self, count: u64, elapsed: Duration) -> Joules {
         if let Some(step) = count.checked_sub(self.last) {
-            return self.joules(step);
+            let drawn = self.joules(step);
+            if drawn <= WATTS_BEYOND_ANY_ZONE * elapsed.saturating_add(READ_LATE) {
+                return drawn;
+            }
+            tracing::warn!(
+                counter = %self.name,
+                count_before = self.last,
+                count,
+                "an energy counter jumped ahead of all that can have been drawn; the step is not counted"
+            );
+            return Joules::ZERO;
         }
         let most = WATTS_BEYOND_ANY_ZONE * elapsed;
         if let Some(range) = self.turns_over_at.filter(|range| self.last <= *range) {

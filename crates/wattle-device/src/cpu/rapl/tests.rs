@@ -74,7 +74,7 @@ fn adds_packages_and_their_dram_and_nothing_twice() {
         let microjoules = 10_u64.pow(i as u32) * 1_000_000;
         tree.write(&format!("sys/class/powercap/intel-rapl:{folder}/energy_uj"), &microjoules.to_string());
     }
-    check_read(&mut rapl, 1.0, 1.0 + 100.0 + 1_000.0 + 100_000.0);
+    check_read(&mut rapl, 100.0, 1.0 + 100.0 + 1_000.0 + 100_000.0);
 }
 
 #[test]
@@ -102,6 +102,15 @@ fn a_counter_that_jumped_back_counts_nothing_and_then_counts_on() {
     check_read(&mut rapl, 2.0, 1.0);
     count(&tree, 99_000_000_000);
     check_read(&mut rapl, 1.0, 1.0); // time ran backwards too
+}
+
+#[test]
+fn a_counter_that_jumped_ahead_counts_nothing_and_then_counts_on() {
+    let (tree, mut rapl) = open_one(1_000_000);
+    count(&tree, 200_000_000_000); // 200 kJ in a second
+    check_read(&mut rapl, 1.0, 0.0);
+    count(&tree, 200_001_000_000);
+    check_read(&mut rapl, 2.0, 1.0);
 }
 
 #[test]

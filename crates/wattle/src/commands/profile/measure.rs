@@ -81,7 +81,8 @@ pub(super) struct MeasureArgs {
     /// Compute units of the device [default: as they stand]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     compute_units: Option<Vec<u32>>,
-    /// Measure no point that is predicted above this power, and cut one short that turns out to be
+    /// Highest power: a point that goes above it is cut short, and the sampled search looks for points that are
+    /// predicted to keep it
     #[arg(long, value_name = "WATTS", value_parser = positive)]
     power_cap: Option<f64>,
     /// Which power counts
@@ -307,7 +308,8 @@ impl MeasureArgs {
 
     fn watch(&self, bar: &Progress, target: &Target, event: &Event<'_>) {
         match event {
-            Event::Resumed { points } => {
+            Event::Resumed { points, budget } => {
+                bar.go_on_from(*points as f64 / (*budget).max(1) as f64);
                 // Where nobody reads it any more there is nobody to tell.
                 let _ = writeln!(
                     std::io::stderr(),

@@ -74,6 +74,8 @@ impl MeasureArgs {
         let Some(first) = done.first() else { return Ok(()) };
         let mut family = Profile { rows: Vec::new(), ..first.profile.clone() };
         family.head.model = self.names.first().map_or("", String::as_str).into();
+        // Each variant has its own.
+        family.head.quality = None;
         let each = |of: fn(&Profile) -> Option<&str>| {
             let told = done.iter().filter_map(|profiled| {
                 Some(format!("{}: {}", profiled.profile.head.model, of(&profiled.profile)?))
