@@ -72,8 +72,13 @@ impl DeviceArgs {
     pub(crate) fn lease_folders(&self) -> Result<Vec<LeaseFolder>> {
         match &self.lease_folder {
             None => Ok(LeaseFolder::existing()),
-            Some(path) if !path.exists() => Ok(Vec::new()),
-            Some(path) => Ok(vec![LeaseFolder::open(path).context(ConfigError)?]),
+            Some(path) => {
+                let about = path.try_exists().with_context(|| format!("failed to read {}", path.display()));
+                match about.context(ConfigError)? {
+                    true => Ok(vec![LeaseFolder::open(path).context(ConfigError)?]),
+                    false => Ok(Vec::new()),
+                }
+            }
         }
     }
 

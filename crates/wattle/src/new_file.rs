@@ -28,6 +28,13 @@ pub(crate) fn write(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
 
 /// Fails where `path` is there already and may not be replaced: told before any work is done.
 pub(crate) fn check(path: &Path, force: bool) -> Result<()> {
+    // What a link leads to would stay, and a device would be no device any more.
+    if path.symlink_metadata().is_ok_and(|about| !about.is_file()) {
+        return Err(anyhow!(
+            "{} is no regular file and nothing was written: name another place",
+            path.display()
+        ));
+    }
     if !force && path.exists() {
         return Err(anyhow!(
             "{} is there already and nothing was written: replace it with --force, or name another place",

@@ -33,6 +33,20 @@ pub(crate) fn read_all(
     Ok(profiles)
 }
 
+/// Warns of profiles that were taken elsewhere than on `device`: their figures may be far off. A policy plans
+/// with them all the same, for imported and modelled ones are of use too.
+pub(crate) fn warn_of_others(profiles: &BTreeMap<ModelName, Profile>, device: &str) {
+    for (model, profile) in profiles {
+        let head = &profile.head;
+        if head.device != device {
+            tracing::warn!(%model, taken_on = head.device, this = device, "the profile was not taken on this device");
+        }
+        if head.model != *model {
+            tracing::warn!(%model, of = %head.model, "the profile is of another model");
+        }
+    }
+}
+
 /// Reads one profile; what is wrong with it is a fault of the configuration.
 pub(crate) fn read(path: &Path) -> Result<Profile> {
     let text = std::fs::read_to_string(path)

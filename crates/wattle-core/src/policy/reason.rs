@@ -422,7 +422,7 @@ impl fmt::Display for Reason {
             }
             Self::Parked { cap_watts, bound_watts, least_watts } => write!(
                 f,
-                "parked: even the least hungry point ({least_watts}) is over {bound_watts} of the cap of {cap_watts}"
+                "parked: even its least hungry point draws {least_watts}, and the cap of {cap_watts} leaves it {bound_watts}, what is drawn anyway included"
             ),
             Self::NoTraffic => write!(f, "no requests of late: left alone"),
             Self::NoProfile => write!(f, "no profiled point of this model that can be set"),

@@ -377,6 +377,11 @@ impl<'a> Driver<'a> {
             because = because.join("; "),
             "decision"
         );
+        for (model, reason) in &decision.reasons {
+            if let (Some(model), Reason::Parked { .. }) = (model, reason) {
+                tracing::warn!(%model, "{reason}; its requests wait, or run into their deadline");
+            }
+        }
         let record = DecisionRecord {
             seconds: seen.now.as_secs_f64(),
             policy: self.config.policy.name(),

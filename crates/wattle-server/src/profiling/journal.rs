@@ -4,8 +4,8 @@
 //! last line that was cut off by the end of the process is left out, and overwritten.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ pub enum JournalError {
     /// It can't be read or written.
     #[error("failed to {action} the journal {path}: {source}")]
     File {
-        /// `read` or `write`.
+        /// `read`, `write` or `lock`.
         action: &'static str,
         /// Which file.
         path: String,
@@ -108,6 +108,14 @@ pub enum JournalError {
         line: usize,
         /// What is wrong.
         detail: String,
+    },
+    /// Another process writes it.
+    #[error(
+        "{path} is the journal of another wattle profile that runs now: wait for it, or name another --output"
+    )]
+    InUse {
+        /// Which file.
+        path: String,
     },
     /// It is of another subject.
     #[error(
@@ -137,11 +145,15 @@ impl Journal {
     /// # Errors
     /// Where it is of another subject, or no journal.
     pub(super) fn read(path: &Path, subject: &Subject) -> Result<Option<(Head, Vec<Entry>)>, JournalError> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
+        let mut text = String::new();
+        match File::open(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(failed("read", path)(source)),
-        };
+            Ok(mut file) => {
+                lock(&file, path)?;
+                file.read_to_string(&mut text).map_err(failed("read", path))?;
+            }
+        }
         let wrong = |line: usize, detail: String| JournalError::Content {
             path: path.display().to_string(),
             line,
@@ -186,6 +198,7 @@ impl Journal {
             OpenOptions::new().append(true).open(path)
         };
         let file = create().map_err(failed("write", path))?;
+        lock(&file, path)?;
         Ok(Self { path: path.to_owned(), file })
     }
 
@@ -197,6 +210,15 @@ impl Journal {
             self.file.sync_data()
         };
         append().map_err(failed("write", &self.path))
+    }
+}
+
+/// Takes the journal for this process: until the file is closed, however that comes about.
+fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
+    match file.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(JournalError::InUse { path: path.display().to_string() }),
+        Err(TryLockError::Error(source)) => Err(failed("lock", path)(source)),
     }
 }
 
@@ -250,6 +272,18 @@ mod tests {
                 assert_eq!(Journal::read(&path, &subject("1")).unwrap(), Some((head, entries)));
             }
         }
+    }
+
+    #[test]
+    fn a_journal_that_another_run_writes_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.partial");
+        let head = Head::new(subject("1"), None, String::new());
+        let journal = Journal::create(&path, &head, &[entry(1)]).unwrap();
+        let error = Journal::read(&path, &subject("1")).unwrap_err().to_string();
+        assert!(error.contains("another wattle profile that runs now"), "{error}");
+        drop(journal);
+        assert_eq!(Journal::read(&path, &subject("1")).unwrap(), Some((head, vec![entry(1)])));
     }
 
     #[test]

@@ -33,6 +33,8 @@ const FEWEST_BATCHES: u32 = 4;
 const LONGEST_WINDOWS: u32 = 20;
 /// How often it is looked whether a window is over or the power above the cap.
 const POLL: Duration = Duration::from_millis(10);
+/// So many samples above the cap cut a point short, where the highest power counts.
+const SAMPLES_OVER: usize = 3;
 /// Power samples that a mean over the cap rests on, at least.
 const SAMPLES_OF_MEAN: usize = 3;
 
@@ -236,7 +238,12 @@ impl Measurer<'_> {
         }
         let samples = self.sampler.samples_since(started, self.clock.now());
         let power = match self.options.figure {
-            PowerFigure::Max => samples.iter().copied().reduce(f64::max),
+            // The highest but for a few: single samples may be another program's doing.
+            PowerFigure::Max => {
+                let mut sorted = samples;
+                sorted.sort_by(|a, b| f64::total_cmp(b, a));
+                sorted.get(SAMPLES_OVER - 1).copied()
+            }
             PowerFigure::P95 | PowerFigure::Mean => {
                 mean(&samples).filter(|_| samples.len() >= SAMPLES_OF_MEAN)
             }

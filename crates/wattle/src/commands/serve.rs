@@ -365,7 +365,9 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         let stall_timeout =
             Duration::from_millis(args.stall_timeout_ms.or(file.stall_timeout_ms).unwrap_or(5000));
         let at = devices.locations(Arc::clone(&budget), estimate);
-        (devices.take_watched(&device, at, tick, stall_timeout)?, None)
+        let held = devices.take_watched(&device, at, tick, stall_timeout)?;
+        profiles::warn_of_others(&profiles, &held.info().description);
+        (held, None)
     };
     let (runtime, why) = runtime_args.choose(simulated)?;
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");

@@ -48,7 +48,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
     let at = args.devices.locations(CoreBudget::new(available_cores()), None);
     if args.restore {
-        return restore(&args.devices.recover(&at)?, args.json);
+        let looked: Vec<_> =
+            args.devices.lease_folders()?.iter().map(|folder| folder.path().to_owned()).collect();
+        return restore(&args.devices.recover(&at)?, &looked, args.json);
     }
     let mut machine = Machine::new(discover::all(&at), args.devices.lease_folders()?);
     if let Some(seconds) = args.watch {
@@ -64,12 +66,16 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
 }
 
 /// Tells what was put back; fails if something could not be.
-fn restore(recoveries: &[Recovery], as_json: bool) -> Result<()> {
+fn restore(recoveries: &[Recovery], looked: &[std::path::PathBuf], as_json: bool) -> Result<()> {
     let failures = recoveries.iter().filter(|recovery| recovery.outcome.is_err()).count();
     if as_json {
         say(json::of_recoveries(recoveries));
     } else if recoveries.is_empty() {
-        say("nothing to put back: this user has no lease");
+        let looked: Vec<String> = looked.iter().map(|folder| folder.display().to_string()).collect();
+        say(match looked.is_empty() {
+            true => "nothing to put back: there is no folder of leases that this user may read".to_owned(),
+            false => format!("nothing to put back: no lease in {}", looked.join(" or ")),
+        });
     } else {
         recoveries.iter().for_each(say_recovery);
     }

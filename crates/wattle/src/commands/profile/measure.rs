@@ -186,12 +186,15 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
             break;
         }
     }
-    if let (Some(output), true) = (&args.output, targets.iter().all(|target| target.output.is_none())) {
+    let is_whole = done.iter().all(|profiled| profiled.ending != Ending::Interrupted);
+    let is_one_file = targets.iter().all(|target| target.output.is_none());
+    if let Some(output) = args.output.as_ref().filter(|output| is_one_file && (is_whole || !output.exists()))
+    {
         args.write_family(output, &done)?;
     }
     drop(bench);
     // Journals stay until all models are done, so that the same command goes on after those that are.
-    if done.iter().all(|profiled| profiled.ending != Ending::Interrupted) {
+    if is_whole {
         for profiled in &done {
             profiled.finish().with_context(|| format!("failed to remove {}", profiled.journal.display()))?;
         }
@@ -297,11 +300,14 @@ impl MeasureArgs {
             let error = anyhow::Error::new(error);
             if is_of_device { error } else { error.context(ConfigError) }
         })?;
-        if let Some(output) = &target.output {
+        // A profile that is there is worth more than a part of the next one, which is in the journal.
+        let is_part = profiled.ending == Ending::Interrupted;
+        let output = target.output.as_deref().filter(|output| !(is_part && output.exists()));
+        if let Some(output) = output {
             self.write(output, &profiled.profile)?;
         }
         if !self.json {
-            report::print(&profiled, plan, target.output.as_deref());
+            report::print(&profiled, plan, output);
         }
         Ok(profiled)
     }

@@ -24,7 +24,7 @@ use wattle_core::profile::PowerFigure;
 /// MODEL is measured one operating point after another while it is kept saturated from within the process,
 /// by the same repository, executor, runtime and device as `wattle serve`. A search chooses the points. The
 /// profile goes to MODEL's folder as profile.csv, where `wattle serve` finds it. A family stands for its
-/// variants. Ctrl-C ends it after the window under way; the same command again goes on where it ended.
+/// variants. Ctrl-C ends it; the same command again goes on after the points that were measured.
 #[derive(Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct ProfileArgs {

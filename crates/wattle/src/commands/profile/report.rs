@@ -69,7 +69,7 @@ pub(super) fn print(profiled: &Profiled, plan: &Plan, output: Option<&Path>) {
             most * 100.0
         ));
     }
-    print_answer(&profiled.answer, plan);
+    print_answer(&profiled.answer, plan, head.idle_power_watts);
     print_front(profiled, plan.constraints.figure);
     let errors = &profiled.errors;
     let of = |name: &str, error: &Option<ErrorOf>| {
@@ -96,7 +96,7 @@ pub(super) fn print(profiled: &Profiled, plan: &Plan, output: Option<&Path>) {
     }
 }
 
-fn print_answer(answer: &Answer, plan: &Plan) {
+fn print_answer(answer: &Answer, plan: &Plan, idle: Option<Watts>) {
     let sought = match plan.question {
         Question::MostThroughput => "most throughput".to_owned(),
         Question::LeastPowerAt { load_rps } => format!("least power at {load_rps} rows/s"),
@@ -110,7 +110,14 @@ fn print_answer(answer: &Answer, plan: &Plan) {
     let bounds: Vec<String> = bounds.into_iter().flatten().collect();
     let bounds = if bounds.is_empty() { String::new() } else { format!(" {}", bounds.join(", ")) };
     match &answer.measured {
-        None => say(format_args!("answer    {sought}{bounds}: no point that was measured keeps that")),
+        None => {
+            let idle = idle.filter(|_| plan.constraints.cap.is_some());
+            let idle = idle.map(|idle| format!("; with nothing to do the device draws {idle}"));
+            say(format_args!(
+                "answer    {sought}{bounds}: no point that was measured keeps that{}",
+                idle.unwrap_or_default()
+            ));
+        }
         Some(row) => {
             let interval = row.confidence.throughput_rps_ci95;
             say(format_args!(
