@@ -157,7 +157,7 @@ fn devices_restore_puts_back_what_a_killed_server_had_turned_and_says_so() {
     );
     assert_eq!(machine.clock(), AS_FOUND);
     let again = machine.wattle(&["devices", "--restore"]).output().unwrap();
-    assert_eq!(text(&again), "nothing to put back: this user has no lease\n");
+    assert_eq!(text(&again), "nothing to put back: no lease in leases\n");
 }
 
 #[test]

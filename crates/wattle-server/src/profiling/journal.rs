@@ -260,6 +260,7 @@ mod tests {
         let mut journal = Journal::create(&path, &head, &[]).unwrap();
         journal.append(&entry(1)).unwrap();
         journal.append(&entry(2)).unwrap();
+        drop(journal);
         let text = std::fs::read_to_string(&path).unwrap();
         for cut in 0..text.len() {
             std::fs::write(&path, &text[..cut]).unwrap();
