@@ -4,8 +4,8 @@
 //! card it fell the shorter the more often it was read, by 13 % at 100 ms and by 1.6 % at 1 s (Dauner et
 //! al.); on another it told 0.57 of the integrated power (ml-energy/zeus#181). So it is read once a second,
 //! compared with integrated power in the first seconds, in which power counts where it is known, and given up
-//! where it runs backwards, jumps or stands still. Between its readings integrated power fills in; what that missed is made up for over the
-//! next seconds, so that the mean power of a short interval makes sense, too.
+//! where it runs backwards, jumps or stands still. Between its readings integrated power fills in; what that
+//! missed is made up for over the next seconds, so that the mean power of a short interval makes sense, too.
 
 use std::time::Duration;
 

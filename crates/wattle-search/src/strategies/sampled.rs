@@ -131,14 +131,9 @@ impl Normal {
     }
 }
 
-/// The standard normal distribution function: Abramowitz and Stegun, 26.2.17, to 7.5e-8.
+/// The standard normal distribution function.
 fn normal_share_below(z: f64) -> f64 {
-    let t = 1.0 / (1.0 + 0.231_641_9 * z.abs());
-    let series = t
-        * (0.319_381_530
-            + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))));
-    let above = (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt() * series;
-    if z >= 0.0 { 1.0 - above } else { above }
+    0.5 * libm::erfc(-z / std::f64::consts::SQRT_2)
 }
 
 impl Search for Sampled {

@@ -16,6 +16,10 @@ use wattle_search::{Outcome, Probe};
 /// The version of the format that this code reads and writes.
 const VERSION: u32 = 1;
 
+/// What is said of a point at which the process ended twice.
+const ENDED_TWICE: &str = "the process was ended twice while this point was measured, perhaps for want of memory; \
+                           --restart tries it again";
+
 /// What is measured and how. Points of a journal whose subject is another are not this run's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -70,17 +74,25 @@ pub(super) enum EntryOutcome {
     OutOfMemory,
     /// Something else.
     Failed(String),
+    /// It was begun, and no end of it was seen.
+    Begun,
 }
 
 impl Entry {
-    /// As a search sees it.
-    pub(super) fn probe(&self) -> Probe {
+    /// A point that is about to be measured. Where no end of it follows, the process ended while it was.
+    pub(super) fn begun(point: &OperatingPoint) -> Self {
+        Self { point: point.clone(), outcome: EntryOutcome::Begun, seconds: 0.0 }
+    }
+
+    /// As a search sees it; `None` of one that was only begun.
+    pub(super) fn probe(&self) -> Option<Probe> {
         let outcome = match &self.outcome {
+            EntryOutcome::Begun => return None,
             EntryOutcome::Measured { row, .. } => Outcome::Measured(row.clone()),
             EntryOutcome::OutOfMemory => Outcome::OutOfMemory,
             EntryOutcome::Failed(detail) => Outcome::Failed(detail.clone()),
         };
-        Probe { point: self.point.clone(), outcome }
+        Some(Probe { point: self.point.clone(), outcome })
     }
 }
 
@@ -172,6 +184,7 @@ impl Journal {
         for (index, line) in lines {
             entries.push(serde_json::from_str(line).map_err(|error| wrong(index + 1, error.to_string()))?);
         }
+        let entries = without_ends_unseen(entries);
         if let Some(differences) = differences(&head.subject, subject) {
             let path = path.display().to_string();
             return Err(JournalError::Differs { path, points: entries.len(), differences });
@@ -211,6 +224,22 @@ impl Journal {
         };
         append().map_err(failed("write", &self.path))
     }
+}
+
+/// `entries` without what was begun and then ended. A point that was begun twice and never ended has failed:
+/// where memory runs out the kernel ends the process, and would again at each new try.
+fn without_ends_unseen(entries: Vec<Entry>) -> Vec<Entry> {
+    let (begun, mut ended): (Vec<Entry>, Vec<Entry>) =
+        entries.into_iter().partition(|entry| entry.outcome == EntryOutcome::Begun);
+    let mut open: Vec<Entry> = Vec::new();
+    for entry in begun.into_iter().filter(|entry| ended.iter().all(|other| other.point != entry.point)) {
+        match open.iter_mut().find(|other| other.point == entry.point) {
+            Some(twice) => twice.outcome = EntryOutcome::Failed(ENDED_TWICE.into()),
+            None => open.push(entry),
+        }
+    }
+    ended.append(&mut open);
+    ended
 }
 
 /// Takes the journal for this process: until the file is closed, however that comes about.
@@ -273,6 +302,37 @@ mod tests {
                 assert_eq!(Journal::read(&path, &subject("1")).unwrap(), Some((head, entries)));
             }
         }
+    }
+
+    #[test]
+    fn a_point_at_which_the_process_ended_twice_has_failed_and_is_not_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.partial");
+        let head = Head::new(subject("1"), None, String::new());
+        let mut journal = Journal::create(&path, &head, &[]).unwrap();
+        let begun = |batch| Entry::begun(&OperatingPoint::of_batch_and_instances(batch, 1));
+        for entry in [begun(1), entry(1), begun(2)] {
+            journal.append(&entry).unwrap();
+        }
+        drop(journal);
+        let (_, entries) = Journal::read(&path, &subject("1")).unwrap().unwrap();
+        assert_eq!(entries, [entry(1), begun(2)]);
+        assert_eq!(entries.iter().filter_map(Entry::probe).count(), 1);
+        let mut journal = Journal::create(&path, &head, &entries).unwrap();
+        journal.append(&begun(2)).unwrap();
+        drop(journal);
+        let (_, entries) = Journal::read(&path, &subject("1")).unwrap().unwrap();
+        assert_eq!(entries.len(), 2);
+        let outcome = entries[1].probe().unwrap().outcome;
+        assert!(matches!(outcome, Outcome::Failed(why) if why.contains("ended twice")));
+
+        let mut journal = Journal::create(&path, &head, &[begun(3)]).unwrap();
+        for entry in [begun(3), entry(3)] {
+            journal.append(&entry).unwrap();
+        }
+        drop(journal);
+        let (_, entries) = Journal::read(&path, &subject("1")).unwrap().unwrap();
+        assert_eq!(entries, [entry(3)], "the second try came to an end");
     }
 
     #[test]

@@ -168,7 +168,8 @@ impl Bench {
             return Err(PlanError::UnknownPower { device: self.info.id.clone() }.into());
         }
         let mut file = Journal::create(journal, &head, &entries)?;
-        let resumed = entries.len();
+        let mut probes: Vec<Probe> = entries.iter().filter_map(Entry::probe).collect();
+        let resumed = probes.len();
         if resumed > 0 {
             on_event(Event::Resumed { points: resumed, budget });
         }
@@ -185,7 +186,6 @@ impl Bench {
             memory_before,
             stop,
         };
-        let mut probes: Vec<Probe> = entries.iter().map(Entry::probe).collect();
         let ending = loop {
             if stop.load(Ordering::Relaxed) {
                 break Ending::Interrupted;
@@ -195,9 +195,14 @@ impl Bench {
                 Next::Probe { point, why } => (point, why),
             };
             on_event(Event::Begins { done: probes.len(), budget, point: &point, why: &why });
+            file.append(&Entry::begun(&point))?;
             let began = self.clock.now();
             let outcome = match measurer.measure(&point) {
-                Measured::Interrupted => break Ending::Interrupted,
+                Measured::Interrupted => {
+                    // Told to stop, which says nothing of the point.
+                    Journal::create(journal, &head, &entries)?;
+                    break Ending::Interrupted;
+                }
                 Measured::OutOfMemory => EntryOutcome::OutOfMemory,
                 Measured::Failed(detail) => EntryOutcome::Failed(detail),
                 Measured::Seen(seen) => outcome_of(*seen),
@@ -205,7 +210,7 @@ impl Bench {
             let seconds = (self.clock.now() - began).as_secs_f64();
             let entry = Entry { point: *point, outcome, seconds };
             file.append(&entry)?;
-            probes.push(entry.probe());
+            probes.extend(entry.probe());
             on_event(Event::Ended { done: probes.len(), budget, probe: &probes[probes.len() - 1] });
             entries.push(entry);
         };
