@@ -112,6 +112,8 @@ fn observation(models: usize) -> Observation {
         now: Timestamp::ZERO,
         power_cap: None,
         power_cap_ahead: Vec::new(),
+        carbon_intensity_age: None,
+        carbon_intensity_ahead: Vec::new(),
         carbon_intensity: None,
         devices: vec![DeviceObservation {
             id: "cpu".into(),

@@ -63,3 +63,7 @@ name!(
     /// Name of a device, such as `cpu` or `GPU-0a1b…`.
     DeviceId
 );
+name!(
+    /// Name of a class of requests that clients give: a tenant, a product, a priority.
+    RequestClass
+);

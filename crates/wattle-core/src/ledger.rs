@@ -1,8 +1,9 @@
-//! Attributes metered energy to models, with nothing lost: attributed + idle = metered.
+//! Attributes metered energy to accounts, with nothing lost: attributed + idle = metered.
 //!
 //! What the device would have drawn with nothing to do is idle. Of the rest, the part that is this
-//! server's is split between models by the core time they computed. Whatever nobody asked for joins
-//! idle. Knows nothing of counters or of storage.
+//! server's is split between accounts by the core time of their batches. Whatever nobody asked for joins
+//! idle. An account is a model, the family it was asked by, and the class of the request. Knows nothing of
+//! counters or of storage.
 
 #[cfg(test)]
 mod tests;
@@ -12,10 +13,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::ModelName;
+use crate::carbon::{CarbonAccounting, Emissions};
+use crate::id::{FamilyName, ModelName, RequestClass};
 use crate::provenance::Provenance;
+use crate::signal::SignalReading;
 use crate::time::Timestamp;
-use crate::units::{CarbonIntensity, GramsCo2e, Joules, Watts};
+use crate::units::{Joules, Watts};
 
 pub use totals::{ModelTotals, Totals};
 
@@ -36,59 +39,85 @@ pub struct MeteredInterval {
     pub provenance: Provenance,
 }
 
-/// What one model did in a metering interval.
+/// Whose an amount of energy is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Account {
+    /// The model that answered.
+    pub model: ModelName,
+    /// The family that was asked, if it was not the model itself.
+    pub family: Option<FamilyName>,
+    /// The class that the request named, if it named one.
+    pub class: Option<RequestClass>,
+}
+
+impl Account {
+    /// What asks for `model` by its own name, in no class.
+    pub fn of_model(model: ModelName) -> Self {
+        Self { model, family: None, class: None }
+    }
+}
+
+/// What was done for one account in a metering interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Activity {
-    /// Core time (or device time) its batches took, in seconds.
+    /// Core time (or device time) of its rows' part of their batches, in seconds.
     pub core_seconds: f64,
-    /// Rows it answered.
+    /// Rows it was answered.
     pub rows: u64,
-    /// Requests it answered.
+    /// Requests it was answered.
     pub requests: u64,
 }
 
 /// One metering interval, attributed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LedgerEntry {
     /// Start of the interval.
-    #[serde(rename = "start_nanos")]
     pub start: Timestamp,
     /// End of the interval.
-    #[serde(rename = "end_nanos")]
     pub end: Timestamp,
     /// Energy drawn in the interval.
-    #[serde(rename = "metered_joules")]
     pub metered: Joules,
     /// Idle energy, and everything that no request asked for, such as other programs' share.
-    #[serde(rename = "idle_joules")]
     pub idle: Joules,
-    /// Each model that did something.
-    pub by_model: BTreeMap<ModelName, ModelEntry>,
-    /// Carbon intensity in the interval, when known.
-    #[serde(rename = "carbon_intensity_g_per_kwh")]
-    pub carbon_intensity: Option<CarbonIntensity>,
+    /// Each account that something was done for.
+    pub by_account: BTreeMap<Account, AccountEntry>,
+    /// Carbon intensity in the interval with where it is from, when known.
+    pub carbon_intensity: Option<SignalReading>,
     /// Emissions of the metered energy, idle included, when the intensity is known.
-    #[serde(rename = "carbon_grams")]
-    pub carbon: Option<GramsCo2e>,
+    pub emissions: Option<Emissions>,
     /// How the energy is known.
     pub provenance: Provenance,
 }
 
-/// One model's part of a metering interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct ModelEntry {
-    /// Energy attributed to the model.
-    #[serde(rename = "energy_joules")]
-    pub energy: Joules,
-    /// Emissions of that energy, when the intensity is known.
-    #[serde(rename = "carbon_grams")]
-    pub carbon: Option<GramsCo2e>,
-    /// Rows it answered.
+/// One account's part of a metering interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AccountEntry {
+    /// What its own work drew.
+    pub dynamic: Joules,
+    /// Its part of what the parts that all share drew because somebody worked.
+    pub shared: Joules,
+    /// Emissions of both, when the intensity is known.
+    pub emissions: Option<Emissions>,
+    /// Rows it was answered.
     pub rows: u64,
-    /// Requests it answered.
+    /// Requests it was answered.
     pub requests: u64,
-    /// Core time its batches took, in seconds.
+    /// Core time of its rows' part of their batches, in seconds.
     pub core_seconds: f64,
+}
+
+impl AccountEntry {
+    /// Energy attributed to the account.
+    pub fn energy(&self) -> Joules {
+        self.dynamic + self.shared
+    }
+}
+
+impl LedgerEntry {
+    /// Energy attributed to all accounts together.
+    pub fn attributed(&self) -> Joules {
+        self.by_account.values().map(AccountEntry::energy).sum()
+    }
 }
 
 /// Attributes one interval.
@@ -97,35 +126,38 @@ pub struct ModelEntry {
 /// time. With no core time at all, everything is idle: power that nobody computed with.
 pub fn attribute(
     interval: &MeteredInterval,
-    activity: &BTreeMap<ModelName, Activity>,
-    carbon_intensity: Option<CarbonIntensity>,
+    activity: &BTreeMap<Account, Activity>,
+    carbon_intensity: Option<SignalReading>,
+    accounting: &CarbonAccounting,
 ) -> LedgerEntry {
     let metered = interval.energy;
     let idle_floor = interval.idle_power.max(Watts::ZERO) * (interval.end - interval.start);
     let active = metered - metered.min(idle_floor);
     let attributable = active * interval.own_share.unwrap_or(1.0).clamp(0.0, 1.0);
+    let emissions = |energy| accounting.emissions(energy, carbon_intensity.as_ref());
 
     // Shares are taken of the largest first, so that the sum of huge times can't overflow.
     let usable = |seconds: f64| if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
-    let largest = activity.values().map(|model| usable(model.core_seconds)).fold(0.0, f64::max);
-    let parts = |model: &Activity| if largest > 0.0 { usable(model.core_seconds) / largest } else { 0.0 };
+    let largest = activity.values().map(|of| usable(of.core_seconds)).fold(0.0, f64::max);
+    let parts = |of: &Activity| if largest > 0.0 { usable(of.core_seconds) / largest } else { 0.0 };
     let all_parts: f64 = activity.values().map(parts).sum();
 
     let mut attributed = Joules::ZERO;
-    let by_model = activity
+    let by_account = activity
         .iter()
-        .map(|(name, model)| {
-            let share = if all_parts > 0.0 { parts(model) / all_parts } else { 0.0 };
+        .map(|(account, of)| {
+            let share = if all_parts > 0.0 { parts(of) / all_parts } else { 0.0 };
             let energy = attributable * share;
             attributed += energy;
-            let entry = ModelEntry {
-                energy,
-                carbon: carbon_intensity.map(|intensity| energy * intensity),
-                rows: model.rows,
-                requests: model.requests,
-                core_seconds: model.core_seconds,
+            let entry = AccountEntry {
+                dynamic: energy,
+                shared: Joules::ZERO,
+                emissions: emissions(energy),
+                rows: of.rows,
+                requests: of.requests,
+                core_seconds: of.core_seconds,
             };
-            (name.clone(), entry)
+            (account.clone(), entry)
         })
         .collect();
 
@@ -135,9 +167,9 @@ pub fn attribute(
         metered,
         // The rest, whatever it is: the books close by construction.
         idle: metered - attributed,
-        by_model,
+        by_account,
+        emissions: emissions(metered),
         carbon_intensity,
-        carbon: carbon_intensity.map(|intensity| metered * intensity),
         provenance: interval.provenance.clone(),
     }
 }

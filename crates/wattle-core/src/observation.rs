@@ -23,6 +23,11 @@ pub struct Observation {
     pub power_cap_ahead: Vec<(Timestamp, Watts)>,
     /// Carbon intensity of the electricity, when known.
     pub carbon_intensity: Option<CarbonIntensity>,
+    /// How old that value is; zero where it is of now, `None` where that is not known.
+    pub carbon_intensity_age: Option<Duration>,
+    /// Carbon intensities that the driver expects, each from its time until the next, ascending. Empty:
+    /// no forecast.
+    pub carbon_intensity_ahead: Vec<(Timestamp, CarbonIntensity)>,
     /// Each device, in the order of their names.
     pub devices: Vec<DeviceObservation>,
     /// Each model that serves, in the order of their names.

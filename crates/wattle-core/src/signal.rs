@@ -3,12 +3,17 @@
 //! Knows no unit but the one in the name of the column: the caller makes watts or grams of the
 //! number. Live sources are drivers; they hand over plain values.
 
+mod reading;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use crate::time::Timestamp;
+
+pub use reading::{
+    EmissionScope, Freshness, IntensityKind, PointStatus, Quantity, SignalHead, SignalPoint, SignalReading,
+};
 
 /// So many steps of a trace are looked at ahead, at most: what a policy is told must fit in memory.
 pub const MOST_STEPS_AHEAD: usize = 10_000;

@@ -64,6 +64,45 @@ impl Sub for Timestamp {
     }
 }
 
+/// Whole seconds since 1970-01-01 00:00 UTC, as the world counts them: what live signals are stamped with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnixTime(i64);
+
+impl UnixTime {
+    /// The instant `seconds` after 1970-01-01 00:00 UTC.
+    pub const fn from_secs(seconds: i64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since 1970-01-01 00:00 UTC.
+    pub const fn as_secs(self) -> i64 {
+        self.0
+    }
+
+    /// Time passed since `earlier`; zero when `earlier` is not earlier.
+    pub const fn saturating_since(self, earlier: Self) -> Duration {
+        let seconds = self.0.saturating_sub(earlier.0);
+        Duration::from_secs(if seconds > 0 { seconds.unsigned_abs() } else { 0 })
+    }
+}
+
+impl Add<Duration> for UnixTime {
+    type Output = Self;
+    /// Saturates; fractions of a second are dropped.
+    fn add(self, after: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(after.as_secs()).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Sub<Duration> for UnixTime {
+    type Output = Self;
+    /// Saturates; fractions of a second are dropped.
+    fn sub(self, before: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(before.as_secs()).unwrap_or(i64::MAX)))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.3} s", self.as_secs_f64())

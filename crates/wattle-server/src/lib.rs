@@ -9,7 +9,6 @@ pub mod control_loop;
 pub mod data_plane;
 pub mod executor;
 pub mod latency_histogram;
-pub mod ledger_store;
 pub mod meter;
 pub mod metrics;
 pub mod model_repository;

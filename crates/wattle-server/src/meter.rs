@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
-use wattle_core::ledger::{Activity, LedgerEntry, MeteredInterval, attribute};
+use wattle_core::ledger::{Account, Activity, LedgerEntry, MeteredInterval, attribute};
 use wattle_core::observation::PowerSample;
 use wattle_core::provenance::Provenance;
+use wattle_core::signal::SignalReading;
 use wattle_core::time::Timestamp;
-use wattle_core::units::{CarbonIntensity, Joules, Watts};
+use wattle_core::units::{Joules, Watts};
 use wattle_device::device::{DeviceInfo, Reading};
 
 use crate::executor::StatsSnapshot;
@@ -65,6 +67,7 @@ const ENTRY_LENGTH: Duration = Duration::from_secs(1);
 pub struct Meter {
     idle_power: Watts,
     provenance: Provenance,
+    accounting: CarbonAccounting,
     /// The last reading that told anything.
     last: Option<Reading>,
     open: Option<OpenEntry>,
@@ -82,14 +85,15 @@ struct OpenEntry {
 impl Meter {
     /// A meter of the device of `info`. Primes `rate` where the device says what idle and full power
     /// are, over `cores` cores.
-    pub fn new(info: &DeviceInfo, cores: u32, rate: &EnergyRate) -> Self {
+    pub fn new(info: &DeviceInfo, cores: u32, rate: &EnergyRate, accounting: CarbonAccounting) -> Self {
         // Where idle power isn't known, none of the energy is called idle for that reason.
         let idle_power = info.idle_power.as_ref().map_or(Watts::ZERO, |(power, _)| *power);
         if let Some((full_power, _)) = &info.full_power {
             rate.set((*full_power - idle_power).max(Watts::ZERO).get() / f64::from(cores.max(1)));
         }
         rate.set_source(&info.power_provenance);
-        Self { idle_power, provenance: info.power_provenance.clone(), last: None, open: None }
+        let provenance = info.power_provenance.clone();
+        Self { idle_power, provenance, accounting, last: None, open: None }
     }
 
     /// Where the next sample begins: the time of the last reading that told anything.
@@ -130,7 +134,7 @@ impl Meter {
         now: Timestamp,
         provenance: &Provenance,
         stats: &BTreeMap<ModelName, StatsSnapshot>,
-        carbon_intensity: Option<CarbonIntensity>,
+        carbon_intensity: Option<SignalReading>,
         rate: &EnergyRate,
         at_once: bool,
     ) -> Option<LedgerEntry> {
@@ -165,12 +169,11 @@ impl Meter {
             own_share: (open.energy > Joules::ZERO).then(|| open.own_energy / open.energy),
             provenance: self.provenance.clone(),
         };
-        let entry = attribute(&interval, &activity, carbon_intensity);
-        let core_seconds: f64 = entry.by_model.values().map(|model| model.core_seconds).sum();
-        let attributed: Joules = entry.by_model.values().map(|model| model.energy).sum();
+        let entry = attribute(&interval, &activity, carbon_intensity, &self.accounting);
+        let core_seconds: f64 = entry.by_account.values().map(|of| of.core_seconds).sum();
         // A handful of batches says little: the rate is learned from entries with some work in them.
         if core_seconds > 0.05 {
-            rate.set(attributed.get() / core_seconds);
+            rate.set(entry.attributed().get() / core_seconds);
         }
         Some(entry)
     }
@@ -180,7 +183,7 @@ impl Meter {
 fn activity_between(
     before: &BTreeMap<ModelName, StatsSnapshot>,
     after: &BTreeMap<ModelName, StatsSnapshot>,
-) -> BTreeMap<ModelName, Activity> {
+) -> BTreeMap<Account, Activity> {
     let none = StatsSnapshot::default();
     let of = |(name, after): (&ModelName, &StatsSnapshot)| {
         let before = before.get(name).unwrap_or(&none);
@@ -190,7 +193,8 @@ fn activity_between(
             rows: after.completed_rows.saturating_sub(before.completed_rows),
             requests: after.completed_requests.saturating_sub(before.completed_requests),
         };
-        (activity.core_seconds > 0.0 || activity.requests > 0).then(|| (name.clone(), activity))
+        (activity.core_seconds > 0.0 || activity.requests > 0)
+            .then(|| (Account::of_model(name.clone()), activity))
     };
     after.iter().filter_map(of).collect()
 }
@@ -228,7 +232,7 @@ mod tests {
             full_power: None,
         };
         let rate = EnergyRate::unknown();
-        (Meter::new(&info, 2, &rate), rate)
+        (Meter::new(&info, 2, &rate, CarbonAccounting::default()), rate)
     }
 
     #[test]
@@ -295,7 +299,7 @@ mod tests {
         }
         meter.sample(&reading(1000, 30.0));
         let entry = meter.book(at(1000), &known(), &stats(500_000_000, 4), None, &rate, false).unwrap();
-        let attributed = entry.by_model[&name].energy;
+        let attributed = entry.by_account[&Account::of_model(name)].energy();
         assert!((entry.metered.get() - 30.0).abs() < 1e-9);
         assert!((attributed.get() - 20.0).abs() < 1e-9, "{attributed}");
         assert!(((attributed + entry.idle).get() - 30.0).abs() < 1e-9);

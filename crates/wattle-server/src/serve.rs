@@ -15,10 +15,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
+use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policy::Policy;
-use wattle_core::signal::Signal;
+use wattle_core::signal::{Signal, SignalHead};
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
+use wattle_ledger::store::{LedgerStore, LedgerStoreError};
 use wattle_runtime::runtime::Runtime;
 
 use crate::admin::{self, Admin};
@@ -28,7 +30,6 @@ use crate::data_plane::grpc::Service;
 use crate::data_plane::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::data_plane::{DataPlane, health, http};
 use crate::executor::Surroundings;
-use crate::ledger_store::{LedgerStore, LedgerStoreError};
 use crate::meter::EnergyRate;
 use crate::model_repository::{ModelRepository, RepositoryError};
 
@@ -66,7 +67,9 @@ pub struct ServeConfig {
     /// The power cap in watts, if there is one.
     pub power_cap: Option<Signal>,
     /// Carbon intensity in gCO2e/kWh and where it is from, if known.
-    pub carbon_intensity: Option<(Signal, String)>,
+    pub carbon_intensity: Option<(Signal, Arc<SignalHead>)>,
+    /// How emissions are counted.
+    pub accounting: CarbonAccounting,
     /// Length of a fast tick of the control loop.
     pub tick: Duration,
     /// The ledger's file, if one is kept.
@@ -164,6 +167,7 @@ impl Server {
             policy: config.policy,
             power_cap: config.power_cap,
             carbon_intensity: config.carbon_intensity,
+            accounting: config.accounting,
             tick: config.tick,
             ledger,
         };

@@ -43,6 +43,7 @@ async fn start() -> Server {
         policy: build("fixed", &PolicyOptions::default()).unwrap(),
         power_cap: None,
         carbon_intensity: None,
+        accounting: Default::default(),
         tick: Duration::from_millis(100),
         ledger: None,
     })

@@ -143,6 +143,7 @@ async fn start(device: Held, policy: AsksForTheClock) -> (Server, TempDir) {
         policy: Box::new(policy),
         power_cap: None,
         carbon_intensity: None,
+        accounting: Default::default(),
         tick: Duration::from_millis(20),
         ledger: None,
     })

@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wattle_core::id::ModelName;
-use wattle_core::ledger::Activity;
+use wattle_core::ledger::{Account, Activity};
 use wattle_core::observation::PowerSample;
 use wattle_core::policy::Policy;
 use wattle_core::signal::Signal;
@@ -117,7 +116,7 @@ struct Epochs<'a> {
     decisions: Vec<DecisionTold>,
     energy: Joules,
     /// What each model did in the epoch, for the ledger.
-    activity: BTreeMap<ModelName, Activity>,
+    activity: BTreeMap<Account, Activity>,
     /// What models and families will themselves be asked in the epoch.
     to_come: Vec<f64>,
     family_to_come: Vec<f64>,
@@ -320,7 +319,7 @@ impl<'a> Epochs<'a> {
                 rows: served as u64,
                 requests: served as u64,
             };
-            self.activity.insert(model.name.clone(), work);
+            self.activity.insert(Account::of_model(model.name.clone()), work);
         }
         for ((drawn, device), quiet) in drawn.iter_mut().zip(&self.knobs.devices).zip(quiet) {
             *drawn += device.shared_idle_power() * length * (1.0 - quiet);
@@ -362,10 +361,10 @@ impl<'a> Epochs<'a> {
                 |at: Timestamp, count: u64| (count as f64 * ((at - start).as_secs_f64() / length)) as u64;
             let within = |count: u64| up_to(until, count) - up_to(from, count);
             let share = (until - from).as_secs_f64() / length;
-            let part = all.iter().map(|(name, work)| {
+            let part = all.iter().map(|(account, work)| {
                 let core_seconds = work.core_seconds * share;
                 let (rows, requests) = (within(work.rows), within(work.requests));
-                (name.clone(), Activity { core_seconds, rows, requests })
+                (account.clone(), Activity { core_seconds, rows, requests })
             });
             self.recorder.book((from, until), energy, &part.collect(), carbon);
         }

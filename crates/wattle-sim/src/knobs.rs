@@ -153,6 +153,8 @@ pub(crate) fn observation(plan: &Plan) -> Observation {
         now: Timestamp::ZERO,
         power_cap: None,
         power_cap_ahead: Vec::new(),
+        carbon_intensity_age: None,
+        carbon_intensity_ahead: Vec::new(),
         carbon_intensity: None,
         devices: plan.devices.iter().map(device).collect(),
         models: plan.models.iter().map(model).collect(),

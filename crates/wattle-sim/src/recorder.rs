@@ -1,13 +1,16 @@
 //! Keeps what both engines tell: power against the cap, the ledger, carbon, and the time series.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use wattle_core::cap_account::CapAccount;
+use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
-use wattle_core::ledger::{Activity, MeteredInterval, Totals, attribute};
+use wattle_core::ledger::{Account, Activity, MeteredInterval, Totals, attribute};
 use wattle_core::provenance::Provenance;
+use wattle_core::signal::{Quantity, SignalHead, SignalReading};
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Joules, Watts};
 
@@ -90,6 +93,8 @@ pub struct Recorder {
     /// The stretch of the next point.
     pub stretch: Stretch,
     provenance: Provenance,
+    carbon_head: Arc<SignalHead>,
+    accounting: CarbonAccounting,
     idle: Watts,
     every: Duration,
     next_point: Timestamp,
@@ -107,6 +112,8 @@ impl Recorder {
             points: Vec::new(),
             stretch: Stretch::default(),
             provenance,
+            carbon_head: Arc::new(SignalHead::configured(Quantity::CarbonIntensity, "the scenario")),
+            accounting: CarbonAccounting::default(),
             idle,
             every,
             next_point: Timestamp::ZERO + every,
@@ -132,13 +139,15 @@ impl Recorder {
         &mut self,
         (start, end): (Timestamp, Timestamp),
         energy: Joules,
-        activity: &BTreeMap<ModelName, Activity>,
+        activity: &BTreeMap<Account, Activity>,
         carbon_intensity: Option<CarbonIntensity>,
     ) {
         let provenance = self.provenance.clone();
         let interval =
             MeteredInterval { start, end, energy, idle_power: self.idle, own_share: None, provenance };
-        self.totals.add(&attribute(&interval, activity, carbon_intensity));
+        let carbon_intensity =
+            carbon_intensity.map(|intensity| SignalReading::configured(intensity.get(), &self.carbon_head));
+        self.totals.add(&attribute(&interval, activity, carbon_intensity, &self.accounting));
     }
 
     /// Whether the next point is due at `now`.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::LedgerEntry;
+use crate::carbon::Emissions;
 use crate::id::ModelName;
 use crate::provenance::Basis;
 use crate::time::Timestamp;
@@ -68,14 +69,14 @@ impl Totals {
         self.metered += entry.metered;
         self.idle += entry.idle;
         self.basis = self.basis.max(Some(entry.provenance.basis));
-        add_carbon(&mut self.carbon, &mut self.carbon_known_for, entry.carbon, entry.metered);
-        for (name, model) in &entry.by_model {
-            let total = self.by_model.entry(name.clone()).or_default();
-            total.energy += model.energy;
-            total.rows += model.rows;
-            total.requests += model.requests;
-            total.core_seconds += model.core_seconds;
-            add_carbon(&mut total.carbon, &mut total.carbon_known_for, model.carbon, model.energy);
+        add_carbon(&mut self.carbon, &mut self.carbon_known_for, entry.emissions, entry.metered);
+        for (account, of) in &entry.by_account {
+            let total = self.by_model.entry(account.model.clone()).or_default();
+            total.energy += of.energy();
+            total.rows += of.rows;
+            total.requests += of.requests;
+            total.core_seconds += of.core_seconds;
+            add_carbon(&mut total.carbon, &mut total.carbon_known_for, of.emissions, of.energy());
         }
     }
 }
@@ -83,11 +84,11 @@ impl Totals {
 fn add_carbon(
     total: &mut Option<GramsCo2e>,
     known_for: &mut Joules,
-    carbon: Option<GramsCo2e>,
+    emissions: Option<Emissions>,
     energy: Joules,
 ) {
-    if let Some(carbon) = carbon {
-        *total = Some(total.unwrap_or_default() + carbon);
+    if let Some(emissions) = emissions {
+        *total = Some(total.unwrap_or_default() + emissions.location);
         *known_for += energy;
     }
 }

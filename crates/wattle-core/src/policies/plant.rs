@@ -133,6 +133,8 @@ impl Plant {
             now: self.now,
             power_cap: self.cap.map(Watts::new),
             power_cap_ahead: self.cap_ahead.clone(),
+            carbon_intensity_age: None,
+            carbon_intensity_ahead: Vec::new(),
             carbon_intensity: None,
             devices: vec![DeviceObservation {
                 id: "cpu".into(),

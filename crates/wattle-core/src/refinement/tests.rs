@@ -78,6 +78,8 @@ impl Bench {
             now: self.now,
             power_cap: None,
             power_cap_ahead: Vec::new(),
+            carbon_intensity_age: None,
+            carbon_intensity_ahead: Vec::new(),
             carbon_intensity: None,
             devices: vec![DeviceObservation {
                 id: "d".into(),

@@ -197,6 +197,8 @@ fn observation(batch_size: u32) -> Observation {
         now: Timestamp::ZERO,
         power_cap: None,
         power_cap_ahead: Vec::new(),
+        carbon_intensity_age: None,
+        carbon_intensity_ahead: Vec::new(),
         carbon_intensity: None,
         devices: vec![DeviceObservation {
             id: "gpu".into(),

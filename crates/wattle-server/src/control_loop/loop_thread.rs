@@ -13,6 +13,7 @@ use wattle_core::observation::{
     DeviceObservation, FamilyObservation, ModelObservation, Observation, PowerSample,
 };
 use wattle_core::policy::{Decision, Reason};
+use wattle_core::signal::SignalReading;
 use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
@@ -80,7 +81,8 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
-        let meter = Meter::new(config.device.info(), around.cores, &around.energy_rate);
+        let meter =
+            Meter::new(config.device.info(), around.cores, &around.energy_rate, config.accounting.clone());
         let now = around.clock.now();
         Self {
             config,
@@ -126,8 +128,8 @@ impl<'a> Driver<'a> {
         let table = self.around.repository.table();
         let (power_cap, cap_origin) =
             cap::in_force(self.config.power_cap.as_ref(), *lock(&self.shared.cap_override), now);
-        let carbon = self.config.carbon_intensity.as_ref().and_then(|(signal, _)| signal.at(now));
-        let carbon = carbon.map(CarbonIntensity::new);
+        let carbon_reading = self.carbon_reading(now);
+        let carbon = carbon_reading.as_ref().map(|reading| CarbonIntensity::new(reading.value));
 
         // Woken early by a new cap or a first request: the last sample is fresh, and a device's answer over
         // a moment this short says little.
@@ -135,7 +137,7 @@ impl<'a> Driver<'a> {
         let sample = if is_early { None } else { self.read(now, power_cap) };
         let stats = self.around.repository.stats();
         if !is_early && !self.is_read_failing {
-            self.book(now, &stats, carbon, false);
+            self.book(now, &stats, carbon_reading, false);
         }
 
         let is_violated = match (sample, power_cap) {
@@ -158,6 +160,12 @@ impl<'a> Driver<'a> {
         self.stats_last_tick = stats;
         self.idle_ticks = if is_working || is_violated { 0 } else { self.idle_ticks.saturating_add(1) };
         self.idle_ticks >= TICKS_UNTIL_IDLE
+    }
+
+    /// What the configured carbon signal says at `now`.
+    fn carbon_reading(&self, now: Timestamp) -> Option<SignalReading> {
+        let (signal, head) = self.config.carbon_intensity.as_ref()?;
+        Some(SignalReading::configured(signal.at(now)?, head))
     }
 
     /// Reads the device; a failing sensor is told once, counted, and never taken for zero.
@@ -247,6 +255,8 @@ impl<'a> Driver<'a> {
             now,
             power_cap,
             power_cap_ahead: self.power_cap_ahead(now),
+            carbon_intensity_age: None,
+            carbon_intensity_ahead: Vec::new(),
             carbon_intensity,
             devices: vec![device],
             models,
@@ -440,7 +450,7 @@ impl<'a> Driver<'a> {
             power_cap_watts: power_cap,
             power_cap_origin,
             carbon_intensity_g_per_kwh: carbon,
-            carbon_source: self.config.carbon_intensity.as_ref().map(|(_, source)| source.clone()),
+            carbon_source: self.config.carbon_intensity.as_ref().map(|(_, head)| head.source.clone()),
             ledger: self.totals.clone(),
             power: self.power.clone(),
             utilization: self.last_utilization,
@@ -458,7 +468,7 @@ impl<'a> Driver<'a> {
         &mut self,
         now: Timestamp,
         stats: &BTreeMap<ModelName, StatsSnapshot>,
-        carbon: Option<CarbonIntensity>,
+        carbon: Option<SignalReading>,
         at_once: bool,
     ) {
         let (provenance, rate) = (&self.config.device.info().power_provenance, &self.around.energy_rate);
@@ -474,9 +484,9 @@ impl<'a> Driver<'a> {
     fn finish(mut self) {
         let now = self.around.clock.now();
         self.read(now, None);
-        let carbon = self.config.carbon_intensity.as_ref().and_then(|(signal, _)| signal.at(now));
+        let carbon = self.carbon_reading(now);
         let stats = self.around.repository.stats();
-        self.book(now, &stats, carbon.map(CarbonIntensity::new), true);
+        self.book(now, &stats, carbon, true);
         if let Err(error) = self.config.device.restore() {
             tracing::error!(%error, "a knob could not be put back as it was found");
         }

@@ -22,17 +22,18 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use wattle_core::cap_account::CapAccount;
+use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
 use wattle_core::policy::Policy;
 use wattle_core::profile::Profile;
-use wattle_core::signal::Signal;
+use wattle_core::signal::{Signal, SignalHead};
 use wattle_core::units::Watts;
 use wattle_device::deadman::Stalls;
 use wattle_device::device::DeviceInfo;
 use wattle_device::held::Held;
+use wattle_ledger::store::LedgerStore;
 
 use crate::clock::Clock;
-use crate::ledger_store::LedgerStore;
 use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
@@ -62,7 +63,9 @@ pub struct ControlConfig {
     /// The power cap, when there is one. Watts over the time since the server started.
     pub power_cap: Option<Signal>,
     /// Carbon intensity in gCO2e/kWh over the time since the server started, and where it is from.
-    pub carbon_intensity: Option<(Signal, String)>,
+    pub carbon_intensity: Option<(Signal, Arc<SignalHead>)>,
+    /// How emissions are counted.
+    pub accounting: CarbonAccounting,
     /// Length of a fast tick.
     pub tick: Duration,
     /// Where ledger entries go.

@@ -61,6 +61,7 @@ pub(crate) async fn start(
         policy: build(policy, &options).unwrap(),
         power_cap,
         carbon_intensity: None,
+        accounting: Default::default(),
         tick: TICK,
         ledger: None,
     })

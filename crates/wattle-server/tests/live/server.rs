@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 use wattle_core::id::ModelName;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::profile::Profile;
-use wattle_core::signal::{AfterEnd, Signal, Trace};
+use wattle_core::signal::{AfterEnd, Quantity, Signal, SignalHead, Trace};
 use wattle_core::time::Timestamp;
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
@@ -105,7 +105,11 @@ impl Setup {
             device: Held::new(Box::new(device)),
             policy: build(self.policy, &self.options).unwrap(),
             power_cap: self.power_cap,
-            carbon_intensity: self.carbon_intensity.map(|signal| (signal, "made up for a test".into())),
+            carbon_intensity: self.carbon_intensity.map(|signal| {
+                let head = SignalHead::configured(Quantity::CarbonIntensity, "made up for a test");
+                (signal, Arc::new(head))
+            }),
+            accounting: Default::default(),
             tick: TICK,
             ledger: None,
         })

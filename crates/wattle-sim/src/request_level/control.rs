@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use wattle_core::asking::Asking;
 use wattle_core::cap_account::is_over;
-use wattle_core::ledger::Activity;
+use wattle_core::ledger::{Account, Activity};
 use wattle_core::observation::{Observation, PowerSample};
 use wattle_core::policy::{Decision, Policy};
 use wattle_core::time::Timestamp;
@@ -198,7 +198,8 @@ impl<'a> Control<'a> {
                 rows: after.completed_rows - before.completed_rows,
                 requests: after.completed_requests - before.completed_requests,
             };
-            (activity.core_seconds > 0.0 || activity.requests > 0).then(|| (model.name.clone(), activity))
+            (activity.core_seconds > 0.0 || activity.requests > 0)
+                .then(|| (Account::of_model(model.name.clone()), activity))
         };
         let activity: BTreeMap<_, _> = self.plan.models.iter().enumerate().filter_map(activity).collect();
         let energy = std::mem::take(&mut self.entry_energy);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
+use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policies::PolicyConfig;
 use wattle_core::policies::batch_sizer::BatchSizerOptions;
 use wattle_core::policies::best_under_cap::BestUnderCapOptions;
@@ -19,7 +20,7 @@ use wattle_core::policies::carbon_adaptive::CarbonAdaptiveOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
 use wattle_core::refinement::RefinementOptions;
-use wattle_core::signal::{AfterEnd, Signal, Trace};
+use wattle_core::signal::{AfterEnd, Quantity, Signal, SignalHead, Trace};
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuPowerEstimate};
 use wattle_device::held::Held;
@@ -401,7 +402,10 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         device,
         policy,
         power_cap: power_cap.map(|(signal, _)| signal),
-        carbon_intensity,
+        carbon_intensity: carbon_intensity.map(|(signal, source)| {
+            (signal, Arc::new(SignalHead::configured(Quantity::CarbonIntensity, source)))
+        }),
+        accounting: CarbonAccounting::default(),
         tick,
         ledger: keeps_ledger.then_some(ledger),
     })

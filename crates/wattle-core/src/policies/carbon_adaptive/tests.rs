@@ -33,6 +33,8 @@ fn seen(seconds: u64, intensity: Option<f64>, serving: &[&str]) -> Observation {
         now: Timestamp::from_duration(Duration::from_secs(seconds)),
         power_cap: None,
         power_cap_ahead: Vec::new(),
+        carbon_intensity_age: None,
+        carbon_intensity_ahead: Vec::new(),
         carbon_intensity: intensity.map(CarbonIntensity::new),
         devices: Vec::new(),
         models: Vec::new(),

@@ -22,7 +22,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use tempfile::TempDir;
 use tokio::sync::watch;
+use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policies::{PolicyOptions, build};
+use wattle_core::signal::{Quantity, SignalHead};
 use wattle_device::cpu::{CoreBudget, CpuDevice, CpuRoots};
 use wattle_device::held::Held;
 use wattle_runtime::runtime::Runtime;
@@ -220,8 +222,12 @@ fn configure(folder: &Path, clock: Clock, day: &Day, runtime: Arc<dyn Runtime>) 
         power_cap: None,
         carbon_intensity: Some((
             day.carbon_intensity().clone(),
-            "assumed: the demo's bundled trace, sped up".into(),
+            Arc::new(SignalHead::configured(
+                Quantity::CarbonIntensity,
+                "assumed: the demo's bundled trace, sped up",
+            )),
         )),
+        accounting: CarbonAccounting::default(),
         tick: Duration::from_millis(100),
         ledger: Some(folder.join("ledger.sqlite")),
     })

@@ -73,6 +73,8 @@ impl Bench {
             now: self.now,
             power_cap: None,
             power_cap_ahead: Vec::new(),
+            carbon_intensity_age: None,
+            carbon_intensity_ahead: Vec::new(),
             carbon_intensity: None,
             devices: self.devices.clone(),
             models: self.models.clone(),

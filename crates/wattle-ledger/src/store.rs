@@ -174,21 +174,21 @@ fn insert(transaction: &Transaction, run: i64, number: i64, entry: &LedgerEntry)
             nanos(entry.end),
             entry.metered.get(),
             entry.idle.get(),
-            entry.carbon_intensity.map(|intensity| intensity.get()),
-            entry.carbon.map(|carbon| carbon.get()),
+            entry.carbon_intensity.as_ref().map(|reading| reading.value),
+            entry.emissions.map(|of| of.location.get()),
             entry.provenance.basis.to_string(),
             entry.provenance.source,
         ],
     )?;
     let mut model_entry =
         transaction.prepare_cached("INSERT INTO model_entry VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
-    for (model, part) in &entry.by_model {
+    for (account, part) in &entry.by_account {
         model_entry.execute(params![
             run,
             number,
-            model.as_str(),
-            part.energy.get(),
-            part.carbon.map(|carbon| carbon.get()),
+            account.model.as_str(),
+            part.energy().get(),
+            part.emissions.map(|of| of.location.get()),
             i64::try_from(part.rows).unwrap_or(i64::MAX),
             i64::try_from(part.requests).unwrap_or(i64::MAX),
             part.core_seconds,
@@ -250,9 +250,13 @@ pub fn check_latest_run(path: &Path) -> Result<Option<LedgerCheck>, LedgerStoreE
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
-    use wattle_core::ledger::{Activity, MeteredInterval, attribute};
+    use std::sync::Arc;
+
+    use wattle_core::carbon::CarbonAccounting;
+    use wattle_core::ledger::{Account, Activity, MeteredInterval, attribute};
     use wattle_core::provenance::{Basis, Provenance};
-    use wattle_core::units::{CarbonIntensity, Joules, Watts};
+    use wattle_core::signal::{Quantity, SignalHead, SignalReading};
+    use wattle_core::units::{Joules, Watts};
 
     fn entry(second: u64) -> LedgerEntry {
         let at = |second| Timestamp::from_duration(Duration::from_secs(second));
@@ -265,7 +269,13 @@ mod tests {
             provenance: Provenance::new(Basis::Assumed, "a test"),
         };
         let activity = Activity { core_seconds: 0.5, rows: 30, requests: 10 };
-        attribute(&interval, &BTreeMap::from([("m".into(), activity)]), Some(CarbonIntensity::new(300.0)))
+        let head = Arc::new(SignalHead::configured(Quantity::CarbonIntensity, "a test"));
+        attribute(
+            &interval,
+            &BTreeMap::from([(Account::of_model("m".into()), activity)]),
+            Some(SignalReading::configured(300.0, &head)),
+            &CarbonAccounting::default(),
+        )
     }
 
     #[test]

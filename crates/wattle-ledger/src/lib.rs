@@ -1,0 +1,3 @@
+//! Keeps the books on disk, and reads them.
+
+pub mod store;
