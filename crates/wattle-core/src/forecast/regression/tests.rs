@@ -90,8 +90,8 @@ fn what_is_zero_at_night_is_forecast_at_no_less() {
 #[test]
 fn too_short_a_history_gives_nothing_and_four_days_ahead_are_given() {
     let history = history(60, shape);
-    assert_eq!(forecasts(&history, 42 * 24, 42 * 24 + 1, 24), None);
-    assert!(forecasts(&history, 43 * 24, 43 * 24 + 1, 24).is_some());
+    assert_eq!(forecasts(&history, 41 * 24, 41 * 24 + 1, 24), None);
+    assert!(forecasts(&history, 42 * 24, 42 * 24 + 1, 24).is_some());
     assert_eq!(forecasts(&history, 5, 6, 24), None);
     let leads = history.steps_in(FURTHEST_AHEAD);
     let made = forecasts(&history, 60 * 24, 60 * 24 + 1, leads).unwrap().remove(0);
