@@ -11,7 +11,7 @@ use crate::cases::{Case, NOW, SINCE, cases};
 use crate::server::{Seen, Server};
 
 /// The places of every value in `json`, as JSON pointers.
-pub fn places(json: &Value) -> Vec<String> {
+pub(crate) fn places(json: &Value) -> Vec<String> {
     fn walk(json: &Value, place: &str, places: &mut Vec<String>) {
         places.push(place.to_owned());
         match json {

@@ -5,7 +5,7 @@ use wattle_core::signal::{EmissionScope, IntensityKind, PointStatus};
 use crate::cases::{NOW, SINCE, at, carbon, notes, told};
 use crate::server::{Reply, Seen, Server};
 
-pub fn config(base: &str) -> String {
+pub(crate) fn config(base: &str) -> String {
     format!(
         "source = \"carbon-aware-sdk\"\nlocation = \"westus\"\nkind = \"marginal\"\nbase_url = \"{base}/\""
     )
@@ -23,7 +23,7 @@ const FORECAST: &str = r#"[{"requestedAt":"2026-03-29T00:40:01.2+00:00","generat
       {"location":"CAISO_NORTH","timestamp":"2026-03-29T00:45:00+00:00","duration":5,"value":401.5},
       {"location":"CAISO_NORTH","timestamp":"2026-03-29T00:50:00+00:00","duration":5,"value":390.2}]}]"#;
 
-pub fn answers(seen: &Seen) -> Reply {
+pub(crate) fn answers(seen: &Seen) -> Reply {
     match seen.path.as_str() {
         "/emissions/bylocation" => Reply::ok(EMISSIONS),
         "/emissions/forecasts/current" => Reply::ok(FORECAST),

@@ -12,43 +12,43 @@ use wattle_signals::provider::{FetchError, Fetched, Provider};
 use crate::server::{Reply, Seen, Server};
 
 /// 2026-03-29T00:40:00Z: twenty minutes before clocks in London are put forward.
-pub const NOW: UnixTime = UnixTime::from_secs(1_774_744_800);
+pub(crate) const NOW: UnixTime = UnixTime::from_secs(1_774_744_800);
 /// Fifteen minutes before.
-pub const SINCE: UnixTime = UnixTime::from_secs(NOW.as_secs() - 900);
+pub(crate) const SINCE: UnixTime = UnixTime::from_secs(NOW.as_secs() - 900);
 /// In no error and no debug text may this be.
-pub const SECRET: &str = "swordfish-4711";
+pub(crate) const SECRET: &str = "swordfish-4711";
 
-pub fn at(text: &str) -> UnixTime {
+pub(crate) fn at(text: &str) -> UnixTime {
     UnixTime::from_secs(text.parse::<jiff::Timestamp>().unwrap().as_second())
 }
 
-pub fn limits() -> HttpLimits {
+pub(crate) fn limits() -> HttpLimits {
     HttpLimits { connect: Duration::from_secs(5), whole: Duration::from_secs(5), ..HttpLimits::default() }
 }
 
 /// A folder with a file `token`, which holds the secret.
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("token"), format!("{SECRET}\n")).unwrap();
     folder
 }
 
-pub fn config(text: &str) -> SourceConfig {
+pub(crate) fn config(text: &str) -> SourceConfig {
     toml::from_str(text).unwrap()
 }
 
 /// The provider of a configuration in TOML, and the folder that it reads its token from.
-pub fn carbon(text: &str) -> (Box<dyn Provider>, TempDir) {
+pub(crate) fn carbon(text: &str) -> (Box<dyn Provider>, TempDir) {
     of(Quantity::CarbonIntensity, text)
 }
 
-pub fn of(quantity: Quantity, text: &str) -> (Box<dyn Provider>, TempDir) {
+pub(crate) fn of(quantity: Quantity, text: &str) -> (Box<dyn Provider>, TempDir) {
     let folder = folder();
     let provider = build_with(&config(text), quantity, folder.path(), limits()).unwrap();
     (provider, folder)
 }
 
-pub fn refused(quantity: Quantity, text: &str) -> ConfigError {
+pub(crate) fn refused(quantity: Quantity, text: &str) -> ConfigError {
     match build_with(&config(text), quantity, folder().path(), limits()) {
         Ok(_) => panic!("made a provider of {text}"),
         Err(error) => error,
@@ -56,31 +56,31 @@ pub fn refused(quantity: Quantity, text: &str) -> ConfigError {
 }
 
 /// Times, values and statuses of what came back.
-pub fn told(fetched: &Fetched) -> Vec<(UnixTime, f64, PointStatus)> {
+pub(crate) fn told(fetched: &Fetched) -> Vec<(UnixTime, f64, PointStatus)> {
     fetched.points.iter().map(|point| (point.at, point.value, point.status)).collect()
 }
 
 /// Whether some note holds `words`.
-pub fn notes(fetched: &Fetched, words: &str) -> bool {
+pub(crate) fn notes(fetched: &Fetched, words: &str) -> bool {
     fetched.left_out.iter().any(|note| note.contains(words))
 }
 
 /// One source: its name, its configuration for a server, and what the real one answers.
-pub struct Case {
-    pub name: &'static str,
-    pub config: fn(&str) -> String,
-    pub answers: fn(&Seen) -> Reply,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) config: fn(&str) -> String,
+    pub(crate) answers: fn(&Seen) -> Reply,
     /// Whether it sends the secret.
-    pub has_secret: bool,
+    pub(crate) has_secret: bool,
 }
 
 impl Case {
-    pub fn provider(&self, server: &Server) -> (Box<dyn Provider>, TempDir) {
+    pub(crate) fn provider(&self, server: &Server) -> (Box<dyn Provider>, TempDir) {
         carbon(&(self.config)(&server.url()))
     }
 }
 
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case {
             name: "electricity-maps",
@@ -128,7 +128,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// Who and the rest of an error, whatever its kind.
-pub fn retry_after(error: &FetchError) -> Option<u64> {
+pub(crate) fn retry_after(error: &FetchError) -> Option<u64> {
     match error {
         FetchError::TooOften { retry_after, .. } | FetchError::Trouble { retry_after, .. } => {
             retry_after.map(|wait| wait.as_secs())

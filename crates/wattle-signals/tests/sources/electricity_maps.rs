@@ -6,7 +6,7 @@ use wattle_signals::provider::FetchError;
 use crate::cases::{NOW, SECRET, SINCE, at, carbon, notes, told};
 use crate::server::{Reply, Seen, Server};
 
-pub fn config(base: &str) -> String {
+pub(crate) fn config(base: &str) -> String {
     format!("source = \"electricity-maps\"\nzone = \"GB\"\ntoken_file = \"token\"\nbase_url = \"{base}/v3\"")
 }
 
@@ -28,7 +28,7 @@ const FORECAST: &str = r#"{"zone":"GB","forecast":[
     {"carbonIntensity":176,"datetime":"2026-03-29T01:00:00.000Z"},
     {"carbonIntensity":171,"datetime":"2026-03-29T02:00:00.000Z"}],"updatedAt":"2026-03-29T00:20:00.000Z"}"#;
 
-pub fn answers(seen: &Seen) -> Reply {
+pub(crate) fn answers(seen: &Seen) -> Reply {
     match seen.path.as_str() {
         "/v3/carbon-intensity/latest" => Reply::ok(LATEST),
         "/v3/carbon-intensity/history" => Reply::ok(HISTORY),

@@ -6,7 +6,7 @@ use wattle_signals::provider::FetchError;
 use crate::cases::{NOW, SECRET, SINCE, at, notes, of, told};
 use crate::server::{Reply, Seen, Server};
 
-pub fn config(base: &str) -> String {
+pub(crate) fn config(base: &str) -> String {
     format!(
         "source = \"http-json\"\nurl = \"{base}/site/1?key=opensesame99\"\nlist_path = \"data\"\n\
          value_path = \"/intensity/value\"\ntime_path = \"from\"\nunit = \"lbs/MWh\"\nunit_path = \"meta.unit\"\n\
@@ -22,7 +22,7 @@ const LIST: &str = r#"{"meta":{"unit":"lbs/MWh"},"data":[
     {"from":"2026-03-29T00:50:00Z","intensity":{"value":true}},
     {"from":1774745100000,"intensity":{"value":250}}]}"#;
 
-pub fn answers(_: &Seen) -> Reply {
+pub(crate) fn answers(_: &Seen) -> Reply {
     Reply::ok(LIST)
 }
 

@@ -8,7 +8,7 @@ use wattle_signals::provider::FetchError;
 use crate::cases::{NOW, SECRET, SINCE, at, notes, of, refused, told};
 use crate::server::{Reply, Seen, Server};
 
-pub fn config(base: &str) -> String {
+pub(crate) fn config(base: &str) -> String {
     format!(
         "source = \"prometheus\"\nquery = \"grid_carbon{{zone=\\\"GB\\\"}}\"\nunit = \"g/kWh\"\n\
          token_file = \"token\"\nbase_url = \"{base}/prometheus\""
@@ -23,7 +23,7 @@ fn result(kind: &str, result: &str) -> String {
     format!("{{\"status\":\"success\",\"data\":{{\"resultType\":\"{kind}\",\"result\":{result}}}}}")
 }
 
-pub fn answers(seen: &Seen) -> Reply {
+pub(crate) fn answers(seen: &Seen) -> Reply {
     match seen.path.as_str() {
         "/prometheus/api/v1/query" => Reply::ok(result(
             "vector",

@@ -25,10 +25,15 @@ fn assert_silent(text: &str, of: &str) {
 #[test]
 fn a_source_that_repeats_a_secret_in_any_place_does_not_make_us_tell_it() {
     for case in cases().into_iter().filter(|case| case.has_secret) {
-        for secret in [SECRET].iter().chain(&OTHERS) {
+        let sent: &[&str] = match case.name {
+            "watttime" => &[SECRET, OTHERS[0], OTHERS[1]],
+            "http-json" => &[SECRET, OTHERS[2]],
+            _ => &[SECRET],
+        };
+        for secret in sent {
             let answers = case.answers;
-            // One place of its answers after the other, until there are no more.
-            for index in 0.. {
+            // One place of its answers after the other; the longest has fewer than these.
+            for index in 0..50 {
                 let server = Server::start(move |seen| {
                     let mut reply = answers(seen);
                     let mut body: Value = serde_json::from_slice(&reply.body).unwrap();
@@ -45,9 +50,6 @@ fn a_source_that_repeats_a_secret_in_any_place_does_not_make_us_tell_it() {
                     Err(error) => assert_silent(&format!("{error} {error:?}"), case.name),
                 }
                 assert_silent(&format!("{:?}", source.head()), case.name);
-                if index == 30 {
-                    break;
-                }
             }
         }
     }

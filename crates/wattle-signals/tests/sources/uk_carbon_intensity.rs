@@ -8,11 +8,11 @@ use wattle_signals::provider::FetchError;
 use crate::cases::{NOW, SINCE, at, carbon, notes, refused, told};
 use crate::server::{Reply, Seen, Server};
 
-pub fn national(base: &str) -> String {
+pub(crate) fn national(base: &str) -> String {
     format!("source = \"uk-carbon-intensity\"\nbase_url = \"{base}\"")
 }
 
-pub fn regional(base: &str) -> String {
+pub(crate) fn regional(base: &str) -> String {
     format!("source = \"uk-carbon-intensity\"\nregion = 11\nbase_url = \"{base}\"")
 }
 
@@ -28,7 +28,7 @@ const HALF_HOURS: &str = r#"{"regionid":11,"dnoregion":"WPD South West","shortna
      "generationmix":[{"fuel":"gas","perc":12.1},{"fuel":"wind","perc":70.4}]},
     {"from":"2026-03-29T01:00Z","to":"2026-03-29T01:30Z","intensity":{"forecast":61,"index":"low"},"generationmix":[]}]}"#;
 
-pub fn answers(seen: &Seen) -> Reply {
+pub(crate) fn answers(seen: &Seen) -> Reply {
     if seen.path.starts_with("/intensity/") {
         Reply::ok(NATIONAL)
     } else if seen.path.starts_with("/regional/") {

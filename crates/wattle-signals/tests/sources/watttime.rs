@@ -10,7 +10,7 @@ use wattle_signals::provider::FetchError;
 use crate::cases::{NOW, SINCE, at, carbon, notes, told};
 use crate::server::{Reply, Seen, Server};
 
-pub fn config(base: &str) -> String {
+pub(crate) fn config(base: &str) -> String {
     format!(
         "source = \"watttime\"\nregion = \"CAISO_NORTH\"\nusername = \"ada\"\npassword_file = \"token\"\n\
          base_url = \"{base}\""
@@ -32,7 +32,7 @@ const HISTORICAL: &str = r#"{"data":[
   "meta":{"data_point_period_seconds":300,"region":"CAISO_NORTH","signal_type":"co2_moer",
     "model":{"date":"2023-03-01"},"units":"lbs_co2_per_mwh"}}"#;
 
-pub fn answers(seen: &Seen) -> Reply {
+pub(crate) fn answers(seen: &Seen) -> Reply {
     match seen.path.as_str() {
         "/login" => Reply::ok(r#"{"token":"eyJhbGciOi.its.token"}"#),
         "/v3/forecast" => Reply::ok(FORECAST),
