@@ -169,7 +169,7 @@ fn only_carbon(source_name: &'static str, quantity: Quantity) -> Result<(), Conf
     Err(ConfigError::new(
         source_name,
         "source",
-        "a source of carbon intensity for a signal of power",
+        "a source of carbon intensity for a signal of something else",
         "one of prometheus, http-json, csv, constant",
     ))
 }
@@ -198,12 +198,12 @@ pub(crate) fn told_head(
     (zone, kind, scope): (Option<&String>, Option<IntensityKind>, Option<EmissionScope>),
     source: String,
 ) -> Result<SignalHead, ConfigError> {
-    if quantity == Quantity::Power && (kind.is_some() || scope.is_some()) {
+    if quantity != Quantity::CarbonIntensity && (kind.is_some() || scope.is_some()) {
         let field = if kind.is_some() { "kind" } else { "scope" };
         return Err(ConfigError::new(
             source_name,
             field,
-            "it for a signal of power",
+            "it for a signal of something else",
             "it only for carbon intensity",
         ));
     }

@@ -39,13 +39,12 @@ fn can_be(fetched: &Result<Fetched, FetchError>) -> bool {
         && fetched.left_out.len() < 40
 }
 
+/// Makes another body of a right one; `None` leaves it.
+type Change<T> = fn(&T, &Seen, &[u8]) -> Option<Vec<u8>>;
+
 /// Runs `case` on bodies that `change` makes of the right ones, `count` times.
-fn run<S: Strategy>(
-    case: &Case,
-    count: u32,
-    strategy: S,
-    change: fn(&S::Value, &Seen, &[u8]) -> Option<Vec<u8>>,
-) where
+fn run<S: Strategy>(case: &Case, count: u32, strategy: S, change: Change<S::Value>)
+where
     S::Value: Clone + Send + Sync + 'static,
 {
     let now: Arc<Mutex<Option<S::Value>>> = Arc::new(Mutex::new(None));

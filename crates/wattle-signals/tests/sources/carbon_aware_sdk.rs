@@ -50,7 +50,7 @@ fn ratings_and_forecasts_become_points_and_minus_one_is_left_out() {
     assert_eq!((source.head().kind, source.head().scope), (IntensityKind::Marginal, EmissionScope::Unknown));
     let seen = server.seen();
     assert_eq!(seen[0].parameter("location"), Some("westus"));
-    assert_eq!(seen[0].parameter("time"), Some("2026-03-28T23:40:00Z"));
+    assert_eq!(seen[0].parameter("time"), Some("2026-03-28T23:25:00Z"));
     assert_eq!(seen[0].parameter("toTime"), Some("2026-03-29T00:40:00Z"));
 }
 

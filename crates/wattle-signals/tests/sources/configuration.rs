@@ -61,7 +61,7 @@ fn sources_of_carbon_intensity_and_units_of_it_are_no_power() {
         "source = \"carbon-aware-sdk\"\nbase_url = \"http://localhost\"\nlocation = \"westus\"",
     ] {
         let error = refused(Quantity::Power, text).to_string();
-        assert!(error.contains("carbon intensity for a signal of power"), "{error}");
+        assert!(error.contains("a source of carbon intensity"), "{error}");
     }
     let constant = |unit: &str| format!("source = \"constant\"\nvalue = 1\nunit = \"{unit}\"");
     let error = refused(Quantity::Power, &constant("g/kWh")).to_string();

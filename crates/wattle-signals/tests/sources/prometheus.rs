@@ -64,10 +64,22 @@ fn the_past_is_a_range_in_whole_steps_without_what_is_no_number() {
     assert_eq!(seen.path, "/prometheus/api/v1/query_range");
     let parameters = ["start", "end", "step"].map(|name| seen.parameter(name).unwrap().to_owned());
     assert_eq!(parameters, ["1774743900", "1774744800", "60"]);
-    // A range is of at most 11,000 points.
-    source.fetch(at("2020-01-01T00:00:00Z"), NOW).unwrap();
-    let start: i64 = server.seen()[1].parameter("start").unwrap().parse().unwrap();
+}
+
+#[test]
+fn a_range_is_never_of_more_points_than_it_may_have_and_is_asked_for_once() {
+    let server = Server::start(answers);
+    let (mut source, _folder) = of(Quantity::CarbonIntensity, &config(&server.url()));
+    let long_ago = at("2020-01-01T00:00:00Z");
+    source.fetch(long_ago, NOW).unwrap();
+    let start: i64 = server.seen()[0].parameter("start").unwrap().parse().unwrap();
     assert!((NOW.as_secs() - start) / 60 <= 11_000);
+    // Whoever asks for the past again was told it already; after a while without asking the gap is told.
+    source.fetch(long_ago, NOW + source.interval()).unwrap();
+    source.fetch(long_ago, NOW + Duration::from_secs(3600)).unwrap();
+    let seen = server.seen();
+    assert!(seen[1].path.ends_with("/query"));
+    assert_eq!(seen[2].parameter("start"), Some((NOW.as_secs() + 60).to_string().as_str()));
 }
 
 #[test]

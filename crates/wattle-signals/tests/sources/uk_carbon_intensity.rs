@@ -105,14 +105,32 @@ fn another_region_than_asked_for_is_refused() {
 }
 
 #[test]
-fn an_older_past_is_a_second_request_of_14_days_at_most() {
+fn an_older_past_is_a_second_request_of_14_days_at_most_and_sent_once() {
     let server = Server::start(answers);
     let (mut source, _folder) = carbon(&national(&server.url()));
     source.fetch(NOW - Duration::from_secs(6 * 3600), NOW).unwrap();
-    source.fetch(at("2020-01-01T00:00:00Z"), NOW).unwrap();
+    source.fetch(NOW - Duration::from_secs(6 * 3600), NOW + source.interval()).unwrap();
     let paths = server.paths();
     assert_eq!(paths[1], "/intensity/2026-03-28T18:40Z/2026-03-28T22:40Z");
-    assert_eq!(paths[3], "/intensity/2026-03-16T00:40Z/2026-03-28T22:40Z");
+    assert_eq!(paths[2..], ["/intensity/2026-03-28T22:55Z/fw48h"]);
+    let (mut another, _folder) = carbon(&national(&server.url()));
+    another.fetch(at("2020-01-01T00:00:00Z"), NOW).unwrap();
+    assert_eq!(server.paths()[4], "/intensity/2026-03-16T00:40Z/2026-03-28T22:40Z");
+}
+
+#[test]
+fn a_gap_of_some_hours_is_filled_and_a_past_that_fails_costs_the_present_nothing() {
+    let server = Server::start(|seen| match seen.path.ends_with("fw48h") {
+        true => answers(seen),
+        false => Reply::status(400),
+    });
+    let (mut source, _folder) = carbon(&national(&server.url()));
+    source.fetch(NOW, NOW).unwrap();
+    let later = NOW + Duration::from_secs(5 * 3600);
+    let fetched = source.fetch(NOW, later).unwrap();
+    assert!(notes(&fetched, "the past: found HTTP 400"), "{:?}", fetched.left_out);
+    assert_eq!(fetched.points.len(), 4);
+    assert_eq!(server.paths()[2], "/intensity/2026-03-29T00:40Z/2026-03-29T03:40Z");
 }
 
 #[test]
