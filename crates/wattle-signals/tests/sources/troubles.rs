@@ -120,6 +120,17 @@ fn nobody_at_the_address_is_trouble() {
 }
 
 #[test]
+fn a_source_that_does_not_speak_tls_where_it_should_is_trouble() {
+    for case in cases() {
+        let server = Server::start(|_| Reply::ok("{}"));
+        let text = (case.config)(&server.url().replace("http://", "https://"));
+        let (mut source, _folder) = crate::cases::carbon(&text);
+        let error = source.fetch(SINCE, NOW).unwrap_err();
+        assert!(matches!(error, FetchError::Trouble { .. }), "{}: {error}", case.name);
+    }
+}
+
+#[test]
 fn an_answer_without_end_is_refused() {
     for case in cases() {
         let server = Server::start(|_| Reply::ok([b' '; 70_000]).sent(Manner::Chunked));
