@@ -17,7 +17,7 @@ use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::signal::Signal;
 use wattle_core::units::{Joules, Watts};
-use wattle_sim::plan::{DevicePlan, FamilyPlan, ModelPlan, Plan, Spread, Stream, Target};
+use wattle_sim::plan::{CarbonForecast, DevicePlan, FamilyPlan, ModelPlan, Plan, Spread, Stream, Target};
 use wattle_sim::scenario::Truth;
 use wattle_sim::summary::Summary;
 use wattle_sim::workload::{RateTrace, Segment, Source};
@@ -240,6 +240,8 @@ fn plan(
         }],
         power_cap: None,
         cap_horizon: Duration::ZERO,
+        carbon_horizon: Duration::ZERO,
+        carbon_forecast: CarbonForecast::Perfect,
         carbon_intensity: Some(carbon),
         points: 1,
     };

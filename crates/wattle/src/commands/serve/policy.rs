@@ -70,7 +70,7 @@ pub(super) fn build(
     }
     let mut options = config.options(profiles);
     options.latency_objectives = latency_objectives(models).context(ConfigError)?;
-    if matches!(name, "carbon-adaptive" | "carbon-adaptive-printed") {
+    if matches!(name, "carbon-adaptive" | "carbon-adaptive-printed" | "carbon-budget") {
         options.families = families(models, &options.profiles)?;
         if options.families.is_empty() {
             tracing::warn!(policy = name, "no folder has a family.toml: this policy will switch nothing");
