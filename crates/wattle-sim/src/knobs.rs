@@ -8,8 +8,8 @@ use wattle_core::observation::{DeviceObservation, FamilyObservation, ModelObserv
 use wattle_core::played_device::PlayedDevice;
 use wattle_core::policy::Decision;
 use wattle_core::provenance::{Basis, Provenance};
-use wattle_core::time::Timestamp;
 use wattle_core::signal::Signal;
+use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Megahertz, Watts};
 
 use crate::plan::{CarbonForecast, DevicePlan, FamilyPlan, ModelPlan, Plan};

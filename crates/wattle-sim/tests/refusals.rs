@@ -257,7 +257,9 @@ fn keys_of_another_kind_of_signal_are_refused() {
         &["carbon_intensity.forecast", "it with a horizon_seconds over 0 alone"],
     );
     refused(
-        &signal("[carbon_intensity]\nsteps = [[0, 100]]\nhorizon_seconds = 90000\nforecast = \"seasonal-naive\""),
+        &signal(
+            "[carbon_intensity]\nsteps = [[0, 100]]\nhorizon_seconds = 90000\nforecast = \"seasonal-naive\"",
+        ),
         &["carbon_intensity.horizon_seconds: found 90000", "0 to 86400"],
     );
     refused(
