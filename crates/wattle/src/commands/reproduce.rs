@@ -1,4 +1,4 @@
-//! `wattle reproduce`: the five papers' experiments, published figures beside ours.
+//! `wattle reproduce`: the five papers' experiments, published figures beside ours, and one of our own.
 
 use std::path::PathBuf;
 

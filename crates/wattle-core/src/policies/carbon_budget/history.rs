@@ -32,6 +32,7 @@ pub(super) struct History {
 }
 
 /// Time at one intensity and load, before it is known whether any load is.
+#[derive(Debug, Clone, Copy)]
 struct Stretch {
     intensity: CarbonIntensity,
     seconds: f64,
@@ -115,7 +116,8 @@ impl History {
     ) -> Vec<Piece> {
         let next = (now + step).min(end);
         let rate = self.rate();
-        let mut stretches = vec![Stretch { intensity, seconds: (next - now).as_secs_f64(), rate }];
+        let now = Stretch { intensity, seconds: (next - now).as_secs_f64(), rate };
+        let mut stretches = vec![now];
         let mut by_slot: Vec<Vec<&Slot>> = vec![Vec::new(); SLOTS_A_DAY];
         for slot in &self.slots {
             if let Some(seen) = by_slot.get_mut(of_day(slot.index)) {
@@ -133,19 +135,19 @@ impl History {
             let rate = if seconds > 0.0 { rows / seconds } else { rate };
             stretches.push(Stretch { intensity, seconds: length.as_secs_f64(), rate });
         }
-        self.repeat_days(told, end, (intensity, rate), &by_slot, &mut stretches);
+        self.repeat_days(told, end, now, &by_slot, &mut stretches);
         let is_load_known = stretches.iter().any(|stretch| stretch.rate * stretch.seconds > 0.0);
         let rows = |of: &Stretch| if is_load_known { of.seconds * of.rate } else { of.seconds };
         stretches.iter().map(|of| Piece { intensity: of.intensity, rows: rows(of) }).collect()
     }
 
-    /// The time from `start` to `end`, each half hour of the day as it was seen. Where nothing was seen at
-    /// all, as `now`.
+    /// The time from `start` to `end`, each half hour of the day as it was seen; those never seen as all that
+    /// was, and `now`, by how long each was.
     fn repeat_days(
         &self,
         start: Timestamp,
         end: Timestamp,
-        now: (CarbonIntensity, f64),
+        now: Stretch,
         by_slot: &[Vec<&Slot>],
         stretches: &mut Vec<Stretch>,
     ) {
@@ -163,14 +165,15 @@ impl History {
             if seen.is_empty() {
                 unseen += seconds;
             } else {
-                stretches.extend(seen.iter().map(|slot| slot.stretch(seconds / seen.len() as f64)));
+                let all: f64 = seen.iter().map(|slot| slot.seconds).sum();
+                stretches.extend(seen.iter().map(|slot| slot.stretch(seconds * slot.seconds / all)));
             }
         }
         if unseen > 0.0 {
-            let (intensity, rate) = now;
-            let each = unseen / (self.slots.len() + 1) as f64;
-            stretches.extend(self.slots.iter().map(|slot| slot.stretch(each)));
-            stretches.push(Stretch { intensity, seconds: each, rate });
+            let all = now.seconds + self.slots.iter().map(|slot| slot.seconds).sum::<f64>();
+            let part = |seconds: f64| if all > 0.0 { unseen * seconds / all } else { unseen };
+            stretches.extend(self.slots.iter().map(|slot| slot.stretch(part(slot.seconds))));
+            stretches.push(Stretch { seconds: part(now.seconds), ..now });
         }
     }
 }
