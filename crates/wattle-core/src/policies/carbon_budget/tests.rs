@@ -154,7 +154,7 @@ fn on_days_like_each_other_it_is_within_a_percent_of_the_least_possible() {
 }
 
 #[test]
-fn weather_that_changes_costs_little_and_a_forecast_makes_it_less() {
+fn weather_that_changes_costs_little() {
     let course = days(28, |day| [1.0, 0.7, 1.3, 1.1, 0.6, 0.9][day * 5 % 6]);
     let quality = 0.933;
     let mut policy = CarbonBudget::new(&floor(quality, 28)).unwrap();
