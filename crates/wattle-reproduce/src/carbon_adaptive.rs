@@ -66,7 +66,7 @@ fn run_at(
         let played = if index % 2 == 0 {
             Played::Month(Box::new(Results::of(month)?))
         } else {
-            Played::Day(month.request_level_over_epoch_level(scale.check_seconds)?)
+            Played::Day(month.request_level_over_epoch_level(RULES[0], 0.0, scale.check_seconds)?)
         };
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         progress(done as f64 / (months.len() * 2) as f64);

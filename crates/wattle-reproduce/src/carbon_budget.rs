@@ -28,8 +28,10 @@ use zones::ZoneMonth;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// What is known of the carbon intensity to come, by what it is called.
-const FORECASTS: [(&str, CarbonForecast, Duration); 4] = [
+/// What is shown of the carbon intensity to come: its name, how it is known and how far.
+type Forecast = (&'static str, CarbonForecast, Duration);
+
+const FORECASTS: [Forecast; 4] = [
     ("no forecast", CarbonForecast::Perfect, Duration::ZERO),
     ("the day before as forecast", CarbonForecast::SeasonalNaive, DAY),
     ("a perfect forecast of a day", CarbonForecast::Perfect, DAY),
@@ -56,16 +58,16 @@ struct Results {
     /// ResNet50, ResNet101 and ResNet152 alone.
     alone: [Served; 3],
     adaptive: Served,
-    /// By what is known of the intensity to come, as in [`FORECASTS`].
+    /// By what is shown of the intensity to come; without a forecast first.
     budget: Vec<Served>,
     /// The least possible at the quality of `adaptive`.
     least_grams: f64,
 }
 
 impl Results {
-    fn of(month: &Month<'_>) -> Result<Self, ReproduceError> {
+    fn of(month: &Month<'_>, forecasts: &[Forecast]) -> Result<Self, ReproduceError> {
         let adaptive = month.under("carbon-adaptive", IntensityWindow::Trailing)?;
-        let budget = FORECASTS
+        let budget = forecasts
             .iter()
             .map(|(_, forecast, horizon)| month.within_budget(adaptive.error_percent, (*forecast, *horizon)));
         Ok(Self {
@@ -123,7 +125,7 @@ fn run_at(
         let zone = zones.get(index / loads.len()).ok_or_else(|| broken("jobs out of their order"))?;
         let (called, load) = &loads[index % loads.len()];
         let month = Month::new(load, &zone.carbon)?;
-        let results = Results::of(&month)?;
+        let results = Results::of(&month, &FORECASTS)?;
         progress((done.fetch_add(1, Ordering::Relaxed) + 1) as f64 / count as f64);
         Ok::<_, ReproduceError>(Case {
             zone: zone.zone.clone(),

@@ -145,11 +145,19 @@ impl<'a> Month<'a> {
             .ok_or_else(|| broken("an oracle without a plan"))
     }
 
-    /// Grams and error of the first `seconds` request by request, over those by half hours.
-    pub(crate) fn request_level_over_epoch_level(&self, seconds: f64) -> Result<[f64; 2], ReproduceError> {
+    /// Grams and error of the first `seconds` under `policy`, which has `floor` where it takes one: request by
+    /// request, over those by half hours.
+    pub(crate) fn request_level_over_epoch_level(
+        &self,
+        policy: &str,
+        floor: f64,
+        seconds: f64,
+    ) -> Result<[f64; 2], ReproduceError> {
         let mut plan = self.plan.clone();
         plan.span = Duration::from_secs_f64(seconds);
-        let policy = || policies::build(RULES[0], &self.options).map_err(broken);
+        let mut options = self.options.clone();
+        (options.carbon_budget.quality_floor, options.carbon_budget.period_days) = (Some(floor), Some(1));
+        let policy = || policies::build(policy, &options).map_err(broken);
         let epochs = Served::of(&epoch_level::run(&plan, policy()?.as_mut(), 1, &mut |_| ()).summary)?;
         plan.step = Duration::from_secs(10);
         let run = request_level::run(&plan, policy()?.as_mut(), 1, &mut |_| ());

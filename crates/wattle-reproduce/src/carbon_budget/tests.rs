@@ -34,10 +34,18 @@ fn check(month: &Month<'_>, results: &Results, of: &str) {
 }
 
 #[test]
+fn a_day_request_by_request_comes_to_what_it_does_by_half_hours() {
+    let (load, carbon) = (LoadTrace::of(None, &SMALL).unwrap(), CarbonTrace::generated(SMALL.days));
+    let month = Month::new(&load, &carbon).unwrap();
+    let [grams, error] = month.request_level_over_epoch_level("carbon-budget", 0.933, 86_400.0).unwrap();
+    assert!((grams - 1.0).abs() < 0.02 && (error - 1.0).abs() < 0.01, "{grams} {error}");
+}
+
+#[test]
 fn the_floor_is_kept_and_less_is_emitted_than_by_the_rule_of_the_paper() {
     let (load, carbon) = (LoadTrace::of(None, &SMALL).unwrap(), CarbonTrace::generated(SMALL.days));
     let month = Month::new(&load, &carbon).unwrap();
-    let results = Results::of(&month).unwrap();
+    let results = Results::of(&month, &FORECASTS).unwrap();
     check(&month, &results, "generated");
     for served in &results.budget {
         assert!(served.grams < results.adaptive.grams, "{} {}", served.grams, results.adaptive.grams);
@@ -55,7 +63,7 @@ fn in_june_four_measured_zones_are_near_the_least_possible_and_well_ahead_of_the
     let (mut near, mut ahead) = (0, 0);
     for zone in zones.iter().filter(|zone| zone.month.starts_with("June")) {
         let month = Month::new(&load, &zone.carbon).unwrap();
-        let results = Results::of(&month).unwrap();
+        let results = Results::of(&month, &FORECASTS[..1]).unwrap();
         check(&month, &results, &zone.zone);
         let [budget, ..] = &results.budget[..] else { panic!("no run") };
         near += u32::from(results.beyond_least_percent(budget) <= 2.0);
