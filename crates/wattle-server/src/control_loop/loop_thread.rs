@@ -18,7 +18,7 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::back_off::{BackOff, Turn};
-use super::status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
+use super::status::{AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
@@ -81,8 +81,13 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
-        let meter =
-            Meter::new(config.device.info(), around.cores, &around.energy_rate, config.accounting.clone());
+        let meter = Meter::new(
+            config.device.info(),
+            around.cores,
+            &around.energy_rate,
+            config.accounting.clone(),
+            config.split.clone(),
+        );
         let now = around.clock.now();
         Self {
             config,
@@ -130,6 +135,7 @@ impl<'a> Driver<'a> {
             cap::in_force(self.config.power_cap.as_ref(), *lock(&self.shared.cap_override), now);
         let carbon_reading = self.carbon_reading(now);
         let carbon = carbon_reading.as_ref().map(|reading| CarbonIntensity::new(reading.value));
+        self.around.energy_rate.set_carbon(carbon_reading.as_ref(), &self.config.accounting);
 
         // Woken early by a new cap or a first request: the last sample is fresh, and a device's answer over
         // a moment this short says little.
@@ -452,6 +458,10 @@ impl<'a> Driver<'a> {
             carbon_intensity_g_per_kwh: carbon,
             carbon_source: self.config.carbon_intensity.as_ref().map(|(_, head)| head.source.clone()),
             ledger: self.totals.clone(),
+            closure: self.totals.closure(),
+            accounts: AccountStatus::of(&self.totals),
+            attribution: AttributionStatus::of(&self.meter, &self.around.energy_rate.rates()),
+            classes: self.around.classes.status(),
             power: self.power.clone(),
             utilization: self.last_utilization,
             models: models.collect(),

@@ -17,7 +17,7 @@ use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_runtime::tensor::{Datatype, Tensor};
 use wattle_server::clock::Clock;
-use wattle_server::executor::Submission;
+use wattle_server::executor::{Asker, Submission};
 use wattle_server::serve::{ServeConfig, Server};
 
 /// Length of a control tick.
@@ -64,6 +64,7 @@ pub(crate) async fn start(
         accounting: Default::default(),
         tick: TICK,
         ledger: None,
+        accounts: Default::default(),
     })
     .await
     .unwrap();
@@ -78,5 +79,5 @@ pub(crate) fn one_row() -> Submission {
         shape: vec![1, 1, 8, 8],
         data: vec![0; 256].into(),
     };
-    Submission { inputs: vec![input], rows: 1, group: Some(0), priority: 1, deadline: None }
+    Submission { inputs: vec![input], rows: 1, group: Some(0), priority: 1, deadline: None, asker: Asker::default() }
 }
