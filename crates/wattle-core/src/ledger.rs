@@ -177,9 +177,12 @@ pub fn attribute_split(
     let by_time = shares(times.iter().copied());
     // Each scaled to at most 1 first, so that the product of huge ones can't overflow.
     let longest = times.iter().copied().fold(0.0, f64::max);
-    let by_draw = shares(times.iter().zip(&weights).map(|(time, weight)| {
-        if longest > 0.0 { (time / longest) * (weight / heaviest) } else { 0.0 }
-    }));
+    let by_draw = shares(
+        times
+            .iter()
+            .zip(&weights)
+            .map(|(time, weight)| if longest > 0.0 { (time / longest) * (weight / heaviest) } else { 0.0 }),
+    );
 
     let mut attributed = Joules::ZERO;
     let by_account = activity

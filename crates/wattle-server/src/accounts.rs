@@ -120,7 +120,8 @@ impl Classes {
         self.overflowed.fetch_add(1, Relaxed);
         if !self.is_told.swap(true, Relaxed) {
             tracing::warn!(
-                class = name, limit = self.limit,
+                class = name,
+                limit = self.limit,
                 "more classes than are told apart: from now on new ones are booked as {OTHER_CLASS:?}; raise max_classes"
             );
         }
@@ -145,7 +146,10 @@ mod tests {
     fn classes_are_bounded_and_what_names_more_is_booked_as_other() {
         let classes = Classes::new(2);
         let named = |name: &str| classes.named(name).unwrap().to_string();
-        assert_eq!([named("gold"), named("free"), named("more"), named("gold")], ["gold", "free", "other", "gold"]);
+        assert_eq!(
+            [named("gold"), named("free"), named("more"), named("gold")],
+            ["gold", "free", "other", "gold"]
+        );
         assert_eq!(named("other"), "other");
         assert_eq!(classes.status(), ClassesStatus { known: 2, limit: 2, overflowed_requests: 1 });
         assert_eq!(Classes::new(0).named("gold").unwrap().as_str(), "other");

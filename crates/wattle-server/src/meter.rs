@@ -110,11 +110,12 @@ impl Meter {
         // A device without a counter, or whose counter began anew, tells power, which is taken to hold over
         // the interval.
         let counted = energy.zip(before.energy).map(|(energy, before)| energy - before);
-        let drawn = counted
-            .filter(|drawn| *drawn >= Joules::ZERO)
-            .or_else(|| power.map(|power| power * interval));
+        let drawn =
+            counted.filter(|drawn| *drawn >= Joules::ZERO).or_else(|| power.map(|power| power * interval));
         let Some(drawn) = drawn else {
-            tracing::warn!("the device's energy counter ran backwards: what was drawn since the last reading is not known and not booked");
+            tracing::warn!(
+                "the device's energy counter ran backwards: what was drawn since the last reading is not known and not booked"
+            );
             return None;
         };
         if let Some(open) = &mut self.open {

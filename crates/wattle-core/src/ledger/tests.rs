@@ -138,7 +138,11 @@ fn a_profile_tells_what_a_busy_core_draws_above_idle() {
     };
     let idle = "# idle_power_watts = 10.0\n";
     let profiles = [
-        profile("a", idle, "1,1,1,,14,measured,measured,9\n1,1,2,,20,measured,measured,9\n1,4,1,,22,measured,measured,9\n"),
+        profile(
+            "a",
+            idle,
+            "1,1,1,,14,measured,measured,9\n1,1,2,,20,measured,measured,9\n1,4,1,,22,measured,measured,9\n",
+        ),
         profile("b", "", "1,1,1,0.5,12,measured,measured,9\n"),
         profile("untold", idle, "1,1,,,30,measured,measured,9\n"),
     ];

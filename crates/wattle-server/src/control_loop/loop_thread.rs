@@ -18,7 +18,9 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::back_off::{BackOff, Turn};
-use super::status::{AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
+use super::status::{
+    AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status,
+};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
@@ -135,7 +137,6 @@ impl<'a> Driver<'a> {
             cap::in_force(self.config.power_cap.as_ref(), *lock(&self.shared.cap_override), now);
         let carbon_reading = self.carbon_reading(now);
         let carbon = carbon_reading.as_ref().map(|reading| CarbonIntensity::new(reading.value));
-        self.around.energy_rate.set_carbon(carbon_reading.as_ref(), &self.config.accounting);
 
         // Woken early by a new cap or a first request: the last sample is fresh, and a device's answer over
         // a moment this short says little.
@@ -482,6 +483,7 @@ impl<'a> Driver<'a> {
         at_once: bool,
     ) {
         let (provenance, rate) = (&self.config.device.info().power_provenance, &self.around.energy_rate);
+        rate.set_carbon(carbon.as_ref(), &self.config.accounting);
         if let Some(entry) = self.meter.book(now, provenance, stats, carbon, rate, at_once) {
             self.totals.add(&entry);
             if let Some(ledger) = &self.config.ledger {

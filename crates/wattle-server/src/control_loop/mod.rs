@@ -40,7 +40,9 @@ use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
 pub use cap::{CapOrigin, CapOverride};
-pub use status::{AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
+pub use status::{
+    AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status,
+};
 pub use waker::Waker;
 
 /// How long a loop that is told to stop is waited for: a driver may hang for good.

@@ -51,7 +51,8 @@ impl Cost {
             ("wattle_energy_uncertainty", self.energy.and(self.rates.uncertainty())),
             ("wattle_carbon_mg", self.carbon_mg()),
         ];
-        let numbers = numbers.into_iter().filter_map(|(key, value)| Some((key, CostParameter::Number(value?))));
+        let numbers =
+            numbers.into_iter().filter_map(|(key, value)| Some((key, CostParameter::Number(value?))));
         let texts = [
             ("wattle_power_source", Some(self.rates.source())),
             ("wattle_carbon_source", self.carbon.as_ref().map(|carbon| carbon.source.clone())),
@@ -104,9 +105,9 @@ pub(super) fn class_named_by<'a>(
     let text = |name: &str| match header(name).map(std::str::from_utf8) {
         None => Ok(None),
         Some(Ok(text)) => Ok(Some(text)),
-        Some(Err(_)) => Err(ApiError::invalid(format!(
-            "header '{name}' is no text, expected the name of a class"
-        ))),
+        Some(Err(_)) => {
+            Err(ApiError::invalid(format!("header '{name}' is no text, expected the name of a class")))
+        }
     };
     let own = text(CLASS_HEADER)?;
     let other = plane.class_header.as_ref().map(|name| text(name.as_str())).transpose()?.flatten();

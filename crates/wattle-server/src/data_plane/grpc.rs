@@ -102,9 +102,10 @@ impl GrpcInferenceService for Service {
                 };
                 let Some(request) = request else { return };
                 let (plane, class) = (Arc::clone(&plane), class.clone());
-                let answer = tokio::spawn(async move {
-                    Ok(answer_of_stream(&plane, request?, class.as_deref()).await)
-                });
+                let answer =
+                    tokio::spawn(
+                        async move { Ok(answer_of_stream(&plane, request?, class.as_deref()).await) },
+                    );
                 // The client went away: nobody waits for what is still to come.
                 if sender.send(answer).await.is_err() {
                     return;
@@ -361,7 +362,9 @@ fn read_options(parameters: &HashMap<String, InferParameter>) -> Result<InferOpt
         None => None,
         Some(ParameterChoice::StringParam(name)) => Some(name.clone()),
         Some(other) => {
-            return Err(ApiError::invalid(format!("parameter 'wattle_class' is {other:?}, expected a string")));
+            return Err(ApiError::invalid(format!(
+                "parameter 'wattle_class' is {other:?}, expected a string"
+            )));
         }
     };
     Ok(InferOptions {

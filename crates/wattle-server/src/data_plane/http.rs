@@ -14,8 +14,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::error::{ApiError, ErrorKind};
 use super::cost::{self, Cost};
+use super::error::{ApiError, ErrorKind};
 use super::infer::{self, Called, InferAnswer};
 use super::slices::Slices;
 use super::{DataPlane, compression, oip, proto, statistics};
@@ -213,8 +213,7 @@ async fn model_infer(
         length => oip::read_request(&body, length)?,
     };
     let wants_cost = request.options.wants_energy | cost::is_asked_by(&head.headers)?;
-    let class =
-        cost::class_named_by(&plane, |name| head.headers.get(name).map(HeaderValue::as_bytes))?;
+    let class = cost::class_named_by(&plane, |name| head.headers.get(name).map(HeaderValue::as_bytes))?;
     let called = Called { name: &path.model, version: &path.version, class };
     let answer = infer::infer(&plane, &mut model, called, request).await?;
     if !wants_cost {

@@ -9,13 +9,7 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn reading(ms: u64, energy: f64) -> Reading {
-    Reading {
-        at: at(ms),
-        energy: Some(Joules::new(energy)),
-        power: None,
-        own_share: None,
-        utilization: None,
-    }
+    Reading { at: at(ms), energy: Some(Joules::new(energy)), power: None, own_share: None, utilization: None }
 }
 
 fn known() -> Provenance {
@@ -185,12 +179,16 @@ fn a_hungry_model_is_booked_and_told_more_where_profiles_tell_so() {
     let entry = booked(&mut meter, &rate, both.into());
     let of = |name: &str| entry.by_account[&Account::of_model(name.into())];
     // 20 J above idle: 4 shared, of the rest 1 : 3.
-    assert!((of("light").energy().get() - 6.0).abs() < 1e-9 && (of("heavy").energy().get() - 14.0).abs() < 1e-9);
+    assert!(
+        (of("light").energy().get() - 6.0).abs() < 1e-9 && (of("heavy").energy().get() - 14.0).abs() < 1e-9
+    );
     assert!((of("heavy").shared.get() - 2.0).abs() < 1e-9);
     let second = |name: &str| rate.of_core_time(&name.into(), Duration::from_secs(1)).unwrap().get();
     assert!((second("light") - 12.0).abs() < 1e-9 && (second("heavy") - 28.0).abs() < 1e-9);
     assert!((second("unheard of") - 20.0).abs() < 1e-9, "without a profile: as the mean");
-    assert!(meter.split().1 && rate.rates().source().ends_with("weighted by the power of its model's profile"));
+    assert!(
+        meter.split().1 && rate.rates().source().ends_with("weighted by the power of its model's profile")
+    );
 }
 
 #[test]

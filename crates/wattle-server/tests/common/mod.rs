@@ -32,6 +32,15 @@ pub(crate) async fn start(
     policy: &str,
     power_cap: Option<Signal>,
 ) -> (Server, TempDir, Clock) {
+    start_with(profile, policy, |config| config.power_cap = power_cap).await
+}
+
+/// As [`start`], with what `change` makes of its configuration.
+pub(crate) async fn start_with(
+    profile: &str,
+    policy: &str,
+    change: impl FnOnce(&mut ServeConfig),
+) -> (Server, TempDir, Clock) {
     let clock = Clock::start();
     let profile = Profile::parse(profile, "a test").unwrap();
     let profiles = BTreeMap::from([(ModelName::from(MODEL), profile)]);
@@ -45,7 +54,7 @@ pub(crate) async fn start(
     std::fs::write(models.join("digits-xs/model.toml"), toml).unwrap();
     let options = PolicyOptions { profiles, ..PolicyOptions::default() };
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let server = Server::start(ServeConfig {
+    let mut config = ServeConfig {
         clock,
         models,
         host: localhost,
@@ -59,15 +68,15 @@ pub(crate) async fn start(
         budget: CoreBudget::new(2),
         device: Held::new(Box::new(device)),
         policy: build(policy, &options).unwrap(),
-        power_cap,
+        power_cap: None,
         carbon_intensity: None,
         accounting: Default::default(),
         tick: TICK,
         ledger: None,
         accounts: Default::default(),
-    })
-    .await
-    .unwrap();
+    };
+    change(&mut config);
+    let server = Server::start(config).await.unwrap();
     (server, folder, clock)
 }
 
@@ -79,5 +88,12 @@ pub(crate) fn one_row() -> Submission {
         shape: vec![1, 1, 8, 8],
         data: vec![0; 256].into(),
     };
-    Submission { inputs: vec![input], rows: 1, group: Some(0), priority: 1, deadline: None, asker: Asker::default() }
+    Submission {
+        inputs: vec![input],
+        rows: 1,
+        group: Some(0),
+        priority: 1,
+        deadline: None,
+        asker: Asker::default(),
+    }
 }

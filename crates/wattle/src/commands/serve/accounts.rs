@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn all_of_it_can_be_said() {
-        let toml = "class_header = \"X-Tenant\"\nmax_classes = 3\nshared_idle_watts = 4.5\npower_error = 0.05";
+        let toml =
+            "class_header = \"X-Tenant\"\nmax_classes = 3\nshared_idle_watts = 4.5\npower_error = 0.05";
         let config = read(toml).unwrap();
         assert_eq!(config.class_header.unwrap(), "x-tenant");
         assert_eq!((config.max_classes, config.power_error), (3, Some(0.05)));
