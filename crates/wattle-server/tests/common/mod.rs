@@ -1,5 +1,7 @@
 //! A server on a simulated device, for tests of what steers it.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
