@@ -112,12 +112,12 @@ impl Meter {
         let counted = energy.zip(before.energy).map(|(energy, before)| energy - before);
         let drawn =
             counted.filter(|drawn| *drawn >= Joules::ZERO).or_else(|| power.map(|power| power * interval));
-        let Some(drawn) = drawn else {
+        if drawn.is_none() && counted.is_some() {
             tracing::warn!(
                 "the device's energy counter ran backwards: what was drawn since the last reading is not known and not booked"
             );
-            return None;
-        };
+        }
+        let drawn = drawn?;
         if let Some(open) = &mut self.open {
             open.energy += drawn;
             open.own_energy += drawn * reading.own_share.unwrap_or(1.0);

@@ -83,13 +83,8 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
-        let meter = Meter::new(
-            config.device.info(),
-            around.cores,
-            &around.energy_rate,
-            config.accounting.clone(),
-            config.split.clone(),
-        );
+        let (accounting, split) = (config.accounting.clone(), config.split.clone());
+        let meter = Meter::new(config.device.info(), around.cores, &around.energy_rate, accounting, split);
         let now = around.clock.now();
         Self {
             config,
