@@ -23,6 +23,7 @@ use wattle_device::held::Held;
 use wattle_ledger::store::{LedgerStore, LedgerStoreError};
 use wattle_runtime::runtime::Runtime;
 
+use crate::accounts::{AccountsConfig, Classes};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::control_loop::{Control, ControlConfig, ControlSurroundings, Waker};
@@ -74,6 +75,8 @@ pub struct ServeConfig {
     pub tick: Duration,
     /// The ledger's file, if one is kept.
     pub ledger: Option<PathBuf>,
+    /// How energy is split between those who ask.
+    pub accounts: AccountsConfig,
 }
 
 /// A server could not start.
@@ -132,6 +135,7 @@ impl Server {
         let clock = config.clock;
         let energy_rate = Arc::new(EnergyRate::unknown());
         let waker = Arc::new(Waker::default());
+        let classes = Arc::new(Classes::new(config.accounts.max_classes));
         let cores = config.budget.total();
         let around = Surroundings {
             clock,
@@ -161,6 +165,8 @@ impl Server {
             stopped: stopped.clone(),
             max_request_bytes: config.max_request_bytes,
             energy_rate: Arc::clone(&energy_rate),
+            classes: Arc::clone(&classes),
+            class_header: config.accounts.class_header,
         });
         let control = ControlConfig {
             device: config.device,
@@ -170,9 +176,16 @@ impl Server {
             accounting: config.accounting,
             tick: config.tick,
             ledger,
+            split: (config.accounts.split, config.accounts.power_error),
         };
-        let surroundings =
-            ControlSurroundings { clock, repository: Arc::clone(&repository), energy_rate, waker, cores };
+        let surroundings = ControlSurroundings {
+            clock,
+            repository: Arc::clone(&repository),
+            energy_rate,
+            waker,
+            cores,
+            classes,
+        };
         let control = Arc::new(Control::start(control, surroundings).map_err(ServeError::Thread)?);
 
         // Probes are answered while the models load: live, but not ready.

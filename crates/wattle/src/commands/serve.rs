@@ -1,5 +1,6 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
+mod accounts;
 mod compute_units;
 mod policy;
 
@@ -138,6 +139,8 @@ pub(crate) struct ServeArgs {
     /// Keep no ledger
     #[arg(long)]
     no_ledger: bool,
+    #[command(flatten)]
+    accounts: accounts::AccountsArgs,
 }
 
 /// More compute threads than any machine has.
@@ -182,6 +185,8 @@ struct ServeFile {
     tick_ms: Option<u64>,
     ledger: Option<PathBuf>,
     no_ledger: Option<bool>,
+    /// Whose the energy is.
+    accounts: accounts::AccountsOptions,
     /// When the policy is asked, and which cap it is shown.
     cap_handling: CapHandlingOptions,
     /// How profiles are refined by what is seen.
@@ -337,6 +342,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let device_spec = args.device_spec.or(file.device_spec);
     let profiles = profiles::read_all(&models, &args.profile)?;
     let profiles = policy::gate(&policy.name, device_spec.as_deref(), profiles)?;
+    let accounts = accounts::configure(args.accounts, file.accounts, &profiles, cores)?;
     let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
     if tick.is_zero() {
         bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
@@ -412,6 +418,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         accounting: CarbonAccounting::default(),
         tick,
         ledger: keeps_ledger.then_some(ledger),
+        accounts,
     })
 }
 
