@@ -1,5 +1,6 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
+pub(crate) mod accounting;
 mod compute_units;
 mod policy;
 
@@ -11,7 +12,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policies::PolicyConfig;
 use wattle_core::policies::batch_sizer::BatchSizerOptions;
 use wattle_core::policies::best_under_cap::BestUnderCapOptions;
@@ -181,6 +181,8 @@ struct ServeFile {
     tick_ms: Option<u64>,
     ledger: Option<PathBuf>,
     no_ledger: Option<bool>,
+    /// How emissions are counted beside the carbon intensity of the grid.
+    accounting: accounting::AccountingFile,
     /// When the policy is asked, and which cap it is shown.
     cap_handling: CapHandlingOptions,
     /// How profiles are refined by what is seen.
@@ -331,6 +333,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         policy.name = name;
     }
     let device_spec = args.device_spec.or(file.device_spec);
+    let accounting = file.accounting.accounting(device_spec.as_deref())?;
     let profiles = profiles::read_all(&models, &args.profile)?;
     let profiles = policy::gate(&policy.name, device_spec.as_deref(), profiles)?;
     let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
@@ -405,7 +408,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         carbon_intensity: carbon_intensity.map(|(signal, source)| {
             (signal, Arc::new(SignalHead::configured(Quantity::CarbonIntensity, source)))
         }),
-        accounting: CarbonAccounting::default(),
+        accounting,
         tick,
         ledger: keeps_ledger.then_some(ledger),
     })
