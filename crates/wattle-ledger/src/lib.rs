@@ -1,3 +1,16 @@
 //! Keeps the books on disk, and reads them.
 
+pub mod check;
+mod error;
+mod migrate;
+pub mod query;
+mod retention;
+mod rollup;
+mod schema;
+mod source;
 pub mod store;
+mod write;
+
+pub use error::LedgerError;
+pub use retention::{Retention, RetentionError};
+pub use source::{CarbonSource, Source};
