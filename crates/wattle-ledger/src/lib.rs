@@ -4,6 +4,7 @@ pub mod check;
 mod error;
 mod migrate;
 pub mod query;
+pub mod report;
 mod retention;
 mod rollup;
 mod schema;

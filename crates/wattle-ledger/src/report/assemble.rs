@@ -19,13 +19,14 @@ pub fn assemble(answer: &Answer, runs: &[Run], by: By) -> Report {
         total.add(&more);
         rows.entry((period, of.clone())).or_insert_with(|| Row::new(period, of)).add(&more);
     };
+    let mut accounts_of: BTreeMap<(Option<Span>, Option<i64>), Vec<&AccountRow>> = BTreeMap::new();
+    for account in &answer.accounts {
+        accounts_of.entry((account.group.period, account.group.run)).or_default().push(account);
+    }
     for device in &answer.devices {
         let run = runs.iter().find(|run| Some(run.run) == device.group.run);
         let of_device = OfDevice { device, run };
-        let is_its = |account: &&AccountRow| {
-            account.group.run == device.group.run && account.group.period == device.group.period
-        };
-        let accounts: Vec<&AccountRow> = answer.accounts.iter().filter(is_its).collect();
+        let accounts = accounts_of.remove(&(device.group.period, device.group.run)).unwrap_or_default();
         let busy: Vec<f64> = accounts.iter().map(|account| account.core_seconds).collect();
         let shares = time_shares(&busy, of_device.core_seconds());
         let mut left = TimeShare { busy: 1.0, reserved: 1.0 };
@@ -103,9 +104,9 @@ impl OfDevice<'_> {
         }
         let Some(accounting) = self.accounting() else { return sources };
         sources.pue.insert(accounting.pue_told());
-        sources.market.extend(
-            accounting.market.iter().map(|(intensity, source)| format!("{source} ({intensity:.0})")),
-        );
+        sources
+            .market
+            .extend(accounting.market.iter().map(|(intensity, source)| format!("{source} ({intensity:.0})")));
         sources.embodied.extend(accounting.embodied.as_ref().map(embodied_told));
         sources
     }
@@ -149,10 +150,8 @@ impl OfDevice<'_> {
             market: part(device.idle_market, share),
             embodied: None,
         };
-        row.busy = View {
-            embodied: self.made(left.busy, device.covered).filter(|_| is_busy_known),
-            ..view(1.0)
-        };
+        row.busy =
+            View { embodied: self.made(left.busy, device.covered).filter(|_| is_busy_known), ..view(1.0) };
         row.reserved = View { embodied: self.made(left.reserved, device.covered), ..view(left.reserved) };
         if left.reserved <= 0.0 {
             // Nothing of it is left over, and so nothing of it is known or unknown.
@@ -166,8 +165,7 @@ impl OfDevice<'_> {
 
 /// A range with its sources, for people.
 fn embodied_told(embodied: &Embodied) -> String {
-    let mut told =
-        format!("{:.1} kg ({})", embodied.low.kilograms, embodied.low.provenance);
+    let mut told = format!("{:.1} kg ({})", embodied.low.kilograms, embodied.low.provenance);
     if let Some(high) = &embodied.high {
         told += &format!(" to {:.1} kg ({})", high.kilograms, high.provenance);
     }
