@@ -14,9 +14,10 @@ mod tests;
 use std::collections::BTreeSet;
 
 use wattle_core::carbon::{CarbonAccounting, Embodied, crossover_power};
+use wattle_core::time::UnixTime;
 use wattle_core::units::{CarbonIntensity, Watts};
 
-use crate::query::{GroupBy, Period, Query, Span};
+use crate::query::{Group, GroupBy, Period, Query, Span};
 pub use assemble::assemble;
 pub use baseline::{BaselineFigures, BaselineTold};
 pub use line::{Line, utc, write_csv};
@@ -56,6 +57,17 @@ impl By {
         }
     }
 
+    /// What a row of accounts is of.
+    pub fn of(self, group: &Group) -> Of {
+        let name = match self {
+            Self::Model => &group.model,
+            Self::Family => &group.family,
+            Self::Class => &group.class,
+            Self::Device => &group.device,
+        };
+        name.clone().map_or(Of::Unnamed, Of::Named)
+    }
+
     /// What to ask a ledger for a report by this.
     pub fn query(self, range: Range, period: Option<Period>) -> Query {
         // By run as well: each run has its own accounting and its own device.
@@ -65,7 +77,7 @@ impl By {
 }
 
 /// From when until when; `None` is without an end.
-pub type Range = (Option<wattle_core::time::UnixTime>, Option<wattle_core::time::UnixTime>);
+pub type Range = (Option<UnixTime>, Option<UnixTime>);
 
 /// A report.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +90,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// All rows together.
     pub total: Row,
+    /// Mean carbon intensity of the grid, weighted by energy; `None`: unknown throughout.
+    pub intensity: Option<CarbonIntensity>,
     /// Each device and how its runs counted.
     pub devices: Vec<DeviceTold>,
     /// Rows of the ledger that reach over an end of the range.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use wattle_core::carbon::{CarbonAccounting, Embodied, TimeShare, time_shares};
-use wattle_core::units::{Joules, Watts};
+use wattle_core::carbon::{CarbonAccounting, Embodied, EmbodiedGrams, TimeShare, time_shares};
+use wattle_core::units::{CarbonIntensity, Joules, Watts};
 
 use super::row::{Of, Row, Sources, View, add_known, part};
 use super::{By, DeviceTold, Report};
@@ -32,7 +32,7 @@ pub fn assemble(answer: &Answer, runs: &[Run], by: By) -> Report {
         let mut left = TimeShare { busy: 1.0, reserved: 1.0 };
         for (account, share) in accounts.into_iter().zip(shares) {
             left = TimeShare { busy: left.busy - share.busy, reserved: left.reserved - share.reserved };
-            book(device.group.period, name_of(account, by), of_device.account(account, share));
+            book(device.group.period, by.of(&account.group), of_device.account(account, share));
         }
         // What is left by rounding is nothing.
         let rest = |share: f64| if share > 1e-9 { share } else { 0.0 };
@@ -47,22 +47,11 @@ pub fn assemble(answer: &Answer, runs: &[Run], by: By) -> Report {
         counted: answer.counted,
         rows,
         total,
+        intensity: intensity(answer),
         devices: devices(answer, runs),
         edges: answer.edges.clone(),
         baseline: None,
     }
-}
-
-/// What a row of accounts is of.
-fn name_of(account: &AccountRow, by: By) -> Of {
-    let group = &account.group;
-    let name = match by {
-        By::Model => &group.model,
-        By::Family => &group.family,
-        By::Class => &group.class,
-        By::Device => &group.device,
-    };
-    name.clone().map_or(Of::Unnamed, Of::Named)
 }
 
 /// A device over a period, and the run that it is of.
@@ -92,7 +81,7 @@ impl OfDevice<'_> {
     }
 
     /// Its part of making the device.
-    fn made(&self, share: f64, covered: Duration) -> Option<wattle_core::carbon::EmbodiedGrams> {
+    fn made(&self, share: f64, covered: Duration) -> Option<EmbodiedGrams> {
         Some(self.embodied()?.of(covered).times(share))
     }
 
@@ -174,6 +163,15 @@ fn embodied_told(embodied: &Embodied) -> String {
         told += &format!(", {:.1} % of the device", embodied.device_share * 100.0);
     }
     told
+}
+
+/// The mean carbon intensity, weighted by the energy of which it is known.
+fn intensity(answer: &Answer) -> Option<CarbonIntensity> {
+    let known = answer.devices.iter().filter_map(|row| Some((row.intensity?.mean, row.location?.energy)));
+    let (grams, energy) = known.fold((0.0, 0.0), |(grams, energy), (mean, known)| {
+        (grams + mean.get() * known.get(), energy + known.get())
+    });
+    (energy > 0.0).then(|| CarbonIntensity::new(grams / energy))
 }
 
 /// Each device with each way in which it was counted, once.
