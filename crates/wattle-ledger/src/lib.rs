@@ -10,6 +10,8 @@ mod rollup;
 mod schema;
 mod source;
 pub mod store;
+#[cfg(test)]
+mod testing;
 mod write;
 
 pub use error::LedgerError;

@@ -4,7 +4,7 @@
 //! half written or written twice. Writing has a thread of its own: a slow disk delays no decision. The
 //! same thread rolls rows up that are due, by the time of the entries themselves.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -22,6 +22,22 @@ pub use crate::write::RunInfo;
 /// Entries kept in memory while the file can't be written: an hour of them.
 const MAX_BACKLOG: usize = 3600;
 
+/// Where a ledger is kept, and for how long which rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerOptions {
+    /// The file.
+    pub path: PathBuf,
+    /// How long rows are kept before coarser ones stand for them.
+    pub retention: Retention,
+}
+
+impl From<PathBuf> for LedgerOptions {
+    /// The file with the retention that is usual.
+    fn from(path: PathBuf) -> Self {
+        Self { path, retention: Retention::default() }
+    }
+}
+
 /// An open ledger file. Entries given to it are written in order, by its own thread.
 pub struct LedgerStore {
     sender: Option<Sender<LedgerEntry>>,
@@ -30,16 +46,23 @@ pub struct LedgerStore {
 }
 
 impl LedgerStore {
-    /// Opens or makes the file at `path`, brings it up to date and begins a run in it.
+    /// Opens or makes the file, brings it up to date and begins a run in it.
     ///
     /// # Errors
     ///
     /// When the file is in use by another server, is no ledger, is of a later Wattle, or can't be written.
-    pub fn open(path: &Path, info: &RunInfo, retention: Retention) -> Result<Self, LedgerError> {
+    pub fn open(options: &LedgerOptions, info: &RunInfo) -> Result<Self, LedgerError> {
+        let LedgerOptions { path, retention } = options;
         let writer = Writer::open(path, info, false)?;
         let booked = Arc::new(AtomicU64::new(0));
         let (sender, receiver) = channel();
-        let keeper = Keeper { writer, retention, backlog: Vec::new(), next: 0, booked: Arc::clone(&booked) };
+        let keeper = Keeper {
+            writer,
+            retention: *retention,
+            backlog: Vec::new(),
+            next: 0,
+            booked: Arc::clone(&booked),
+        };
         let thread = thread::Builder::new()
             .name("ledger".into())
             .spawn(move || keeper.keep(&receiver))
