@@ -124,7 +124,7 @@ pub struct Crossover {
     pub high: Option<Watts>,
 }
 
-/// The crossover powers of a device, site included: what the device itself draws is `pue` times less.
+/// The crossover powers of a device. They are powers at the site: the device's own times the PUE.
 pub fn crossovers(embodied: &Embodied, intensities: &[(String, CarbonIntensity)]) -> Vec<Crossover> {
     let power = |kilograms: f64, intensity| {
         crossover_power(kilograms * embodied.device_share, embodied.lifetime_years, intensity)

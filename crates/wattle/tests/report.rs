@@ -206,7 +206,7 @@ fn the_table_names_every_source_and_the_crossover_power() {
         "market-based by a contract (20 gCO2e/kWh)",
         "low end modelled: a table; high end modelled: a table",
         "44.72 W to 375.4 W on wind (11 g/kWh)",
-        "it drew 30.00 W on average",
+        "it drew 36.00 W on average with the site",
         "SCI mg/request",
     ] {
         assert!(said.contains(expected), "{expected:?} is not in:\n{said}");

@@ -140,19 +140,12 @@ pub fn resolve(
     };
     let dynamic = dynamic.as_ref();
     let queue = dynamic.and_then(|batching| batching.default_queue_policy.as_ref());
-    let instance_count: u32 = triton.instance_group.iter().map(|group| group.count.max(0) as u32).sum();
-    let default_instances = cores.clamp(1, MAX_DEFAULT_INSTANCES);
+    let start = start(declared, cores);
     let nonzero = |value: u32| (value > 0).then_some(value);
-    // Triton batches across requests only where its configuration says so.
-    let default_batch_size = if declared.triton.is_some() && triton.max_batch_size > 0 && dynamic.is_none() {
-        1
-    } else {
-        max_batch_size
-    };
     let setting = ServingSetting {
-        batch_size: toml.batching.batch_size.unwrap_or(default_batch_size).max(1),
-        instances: toml.instances.count.or(nonzero(instance_count)).unwrap_or(default_instances),
-        cores_per_instance: toml.instances.cores.unwrap_or(1),
+        batch_size: start.batch_size.unwrap_or(max_batch_size).max(1),
+        instances: start.instances,
+        cores_per_instance: start.cores_per_instance,
         duty_cycle: 1.0,
         max_queue_delay: Duration::from_micros(
             toml.batching

@@ -72,18 +72,18 @@ impl AccountingFile {
         let device = self.device.as_deref().or(device_spec);
         let spec = device.map(read_spec).transpose().context("accounting.device")?;
         let of_spec = spec.as_ref().and_then(|spec| spec.embodied_range());
-        let own = |key: &str, value: Option<f64>| {
-            let found = sourced(key, value, "embodied_source", self.embodied_source.as_deref());
-            let found = match (found, value) {
-                // One source stands for both ends.
-                (Err(_), None) => None,
-                (found, _) => found?,
-            };
-            let figure = |(kilograms, source): (f64, String)| {
-                let provenance = Provenance::new(Basis::Assumed, source);
-                Ok(EmbodiedFigure { kilograms: positive(key, kilograms)?, provenance })
-            };
-            found.map(figure).transpose()
+        let source = self.embodied_source.as_deref();
+        if self.embodied_low_kilograms.or(self.embodied_high_kilograms).is_none() {
+            sourced("embodied_low_kilograms", None, "embodied_source", source)?;
+        }
+        // One source stands for both ends.
+        let own = |key: &str, value: Option<f64>| -> Result<Option<EmbodiedFigure>> {
+            let Some(kilograms) = value else { return Ok(None) };
+            let found = sourced(key, Some(positive(key, kilograms)?), "embodied_source", source)?;
+            Ok(found.map(|(kilograms, source)| EmbodiedFigure {
+                kilograms,
+                provenance: Provenance::new(Basis::Assumed, source),
+            }))
         };
         let low = own("embodied_low_kilograms", self.embodied_low_kilograms)?;
         let high = own("embodied_high_kilograms", self.embodied_high_kilograms)?;
@@ -205,6 +205,7 @@ mod tests {
             ("device = \"nvidia-v100\"\nembodied_high_kilograms = 3\nembodied_source = \"s\"", "the low end"),
             ("device = \"x86-server-small\"", "whose file has [embodied]"),
             ("embodied_low_kilograms = 30\nembodied_source = \"s\"", "accounting.lifetime_years"),
+            ("embodied_source = \"s\"", "without accounting.embodied_low_kilograms"),
             ("puee = 1.2", "unknown field `puee`"),
         ];
         for (text, expected) in wrong {
