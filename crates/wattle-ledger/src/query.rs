@@ -259,8 +259,8 @@ impl Ledger {
             return Err(LedgerError::Missing { path: path.display().to_string() });
         }
         let failed = |error: rusqlite::Error| LedgerError::open(path, error);
-        let connection =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
         migrate::must_be_current(&connection, path)?;
         Ok(Self { connection, path: path.to_owned() })
