@@ -25,14 +25,17 @@ const MAX_BACKLOG: usize = 3600;
 pub struct LedgerOptions {
     /// The file.
     pub path: PathBuf,
-    /// How long rows are kept before coarser ones stand for them.
+    /// How long rows are kept before coarser ones stand for them. With a copy, minutes are kept for two
+    /// hours at least: entries may come late.
     pub retention: Retention,
+    /// The URL of a PostgreSQL database that gets a copy, if one does.
+    pub replicate_to: Option<String>,
 }
 
 impl From<PathBuf> for LedgerOptions {
     /// The file with the retention that is usual.
     fn from(path: PathBuf) -> Self {
-        Self { path, retention: Retention::default() }
+        Self { path, retention: Retention::default(), replicate_to: None }
     }
 }
 
@@ -57,7 +60,7 @@ impl LedgerStore {
     ///
     /// When the file is in use by another server, is no ledger, is of a later Wattle, or can't be written.
     pub fn open(options: &LedgerOptions, info: &RunInfo) -> Result<Self, LedgerError> {
-        let LedgerOptions { path, retention } = options;
+        let LedgerOptions { path, retention, .. } = options;
         let keeper = Keeper::new(Writer::open(path, info, false)?, *retention);
         let (sender, receiver) = channel();
         let thread = thread::Builder::new()

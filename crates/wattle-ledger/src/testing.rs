@@ -73,7 +73,7 @@ pub(crate) fn book(
     retention: Retention,
     entries: impl IntoIterator<Item = LedgerEntry>,
 ) {
-    let options = LedgerOptions { path: path.to_owned(), retention };
+    let options = LedgerOptions { path: path.to_owned(), retention, replicate_to: None };
     let store = LedgerStore::open(&options, &run_info(started)).unwrap();
     entries.into_iter().for_each(|entry| store.append(entry));
     assert_eq!(store.flush(), 0);
