@@ -249,7 +249,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger at `path`. Changes nothing in it.
+    /// Opens the ledger at `path`. Changes none of its rows.
     ///
     /// # Errors
     ///
@@ -259,9 +259,12 @@ impl Ledger {
             return Err(LedgerError::Missing { path: path.display().to_string() });
         }
         let failed = |error: rusqlite::Error| LedgerError::open(path, error);
-        let connection =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        // Writable where it may be: what a killed server left half done is for the next one to undo, be
+        // it a reader. Of its own accord it writes nothing.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
+        connection.pragma_update(None, "query_only", "on").map_err(failed)?;
         migrate::must_be_current(&connection, path)?;
         Ok(Self { connection, path: path.to_owned() })
     }

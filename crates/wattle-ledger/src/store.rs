@@ -5,8 +5,6 @@
 //! same thread rolls rows up that are due, by the time of the entries themselves.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{self, JoinHandle};
 
@@ -27,22 +25,32 @@ const MAX_BACKLOG: usize = 3600;
 pub struct LedgerOptions {
     /// The file.
     pub path: PathBuf,
-    /// How long rows are kept before coarser ones stand for them.
+    /// How long rows are kept before coarser ones stand for them. With a copy, minutes are kept for two
+    /// hours at least: entries may come late.
     pub retention: Retention,
+    /// The URL of a PostgreSQL database that gets a copy, if one does.
+    pub replicate_to: Option<String>,
 }
 
 impl From<PathBuf> for LedgerOptions {
     /// The file with the retention that is usual.
     fn from(path: PathBuf) -> Self {
-        Self { path, retention: Retention::default() }
+        Self { path, retention: Retention::default(), replicate_to: None }
     }
 }
 
 /// An open ledger file. Entries given to it are written in order, by its own thread.
 pub struct LedgerStore {
-    sender: Option<Sender<LedgerEntry>>,
+    sender: Option<Sender<Message>>,
     thread: Option<JoinHandle<()>>,
-    booked: Arc<AtomicU64>,
+}
+
+/// What the ledger's thread is told.
+enum Message {
+    /// Book it.
+    Entry(LedgerEntry),
+    /// Tell how many entries wait, once all is done that can be done.
+    Flush(Sender<usize>),
 }
 
 impl LedgerStore {
@@ -52,35 +60,32 @@ impl LedgerStore {
     ///
     /// When the file is in use by another server, is no ledger, is of a later Wattle, or can't be written.
     pub fn open(options: &LedgerOptions, info: &RunInfo) -> Result<Self, LedgerError> {
-        let LedgerOptions { path, retention } = options;
-        let writer = Writer::open(path, info, false)?;
-        let booked = Arc::new(AtomicU64::new(0));
+        let LedgerOptions { path, retention, .. } = options;
+        let keeper = Keeper::new(Writer::open(path, info, false)?, *retention);
         let (sender, receiver) = channel();
-        let keeper = Keeper {
-            writer,
-            retention: *retention,
-            backlog: Vec::new(),
-            next: 0,
-            booked: Arc::clone(&booked),
-        };
         let thread = thread::Builder::new()
             .name("ledger".into())
             .spawn(move || keeper.keep(&receiver))
             .map_err(|error| LedgerError::open(path, error))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), booked })
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
     }
 
     /// Hands over an entry; returns at once.
     pub fn append(&self, entry: LedgerEntry) {
         if let Some(sender) = &self.sender {
             // The receiver lives until this store is dropped.
-            let _ = sender.send(entry);
+            let _ = sender.send(Message::Entry(entry));
         }
     }
 
-    /// How many of the entries handed over are dealt with: in the file, or told of as lost.
-    pub fn booked(&self) -> u64 {
-        self.booked.load(Ordering::Acquire)
+    /// Waits until all entries handed over are in the file and all that is due is rolled up. Gives how
+    /// many entries could not be written, and wait: 0 when all is well.
+    pub fn flush(&self) -> usize {
+        let (sender, receiver) = channel();
+        if let Some(to_thread) = &self.sender {
+            let _ = to_thread.send(Message::Flush(sender));
+        }
+        receiver.recv().unwrap_or_default()
     }
 }
 
@@ -104,51 +109,67 @@ struct Keeper {
     backlog: Vec<Numbered>,
     /// Number of the next entry that comes.
     next: i64,
-    booked: Arc<AtomicU64>,
+    /// Who waits for all to be done.
+    waiting: Vec<Sender<usize>>,
 }
 
 impl Keeper {
+    fn new(writer: Writer, retention: Retention) -> Self {
+        Self { writer, retention, backlog: Vec::new(), next: 0, waiting: Vec::new() }
+    }
+
     /// Writes what comes until nobody can send any more, and rolls up while nothing comes. What can't be
     /// written is kept and tried again.
-    fn keep(mut self, receiver: &Receiver<LedgerEntry>) {
+    fn keep(mut self, receiver: &Receiver<Message>) {
         let mut may_be_due = false;
         loop {
-            let entry = if may_be_due {
+            let message = if may_be_due {
                 match receiver.try_recv() {
-                    Ok(entry) => entry,
+                    Ok(message) => message,
                     Err(TryRecvError::Disconnected) => break,
                     Err(TryRecvError::Empty) => {
                         may_be_due = self.roll_up();
+                        if !may_be_due {
+                            let waits = self.backlog.len();
+                            // Who does not wait any longer need not be told.
+                            self.waiting.drain(..).for_each(|sender| _ = sender.send(waits));
+                        }
                         continue;
                     }
                 }
             } else {
-                let Ok(entry) = receiver.recv() else { break };
-                entry
+                let Ok(message) = receiver.recv() else { break };
+                message
             };
-            self.take(entry);
-            receiver.try_iter().for_each(|entry| self.take(entry));
+            self.take(message);
+            receiver.try_iter().for_each(|message| self.take(message));
             self.write();
             may_be_due = true;
         }
-        if !self.backlog.is_empty() {
-            self.write();
-        }
+        self.write();
         if !self.backlog.is_empty() {
             tracing::error!(lost = self.backlog.len(), "ledger entries are lost");
         }
     }
 
-    fn take(&mut self, entry: LedgerEntry) {
-        if write::is_finite(&entry) {
-            self.backlog.push((self.next, entry));
-        } else {
-            tracing::error!(?entry, "a ledger entry has a figure that is no number: it is lost");
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Flush(sender) => self.waiting.push(sender),
+            Message::Entry(entry) => {
+                if write::is_finite(&entry) {
+                    self.backlog.push((self.next, entry));
+                } else {
+                    tracing::error!(?entry, "a ledger entry has a figure that is no number: it is lost");
+                }
+                self.next += 1;
+            }
         }
-        self.next += 1;
     }
 
     fn write(&mut self) {
+        if self.backlog.is_empty() {
+            return;
+        }
         match self.writer.book(&self.backlog) {
             Ok(()) => self.backlog.clear(),
             Err(error) => {
@@ -159,8 +180,6 @@ impl Keeper {
                 }
             }
         }
-        let waiting = self.backlog.first().map_or(self.next, |(number, _)| *number);
-        self.booked.store(waiting.max(0).unsigned_abs(), Ordering::Release);
     }
 
     /// Rolls up what is due first; whether more may be due.

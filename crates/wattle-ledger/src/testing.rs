@@ -73,19 +73,8 @@ pub(crate) fn book(
     retention: Retention,
     entries: impl IntoIterator<Item = LedgerEntry>,
 ) {
-    let options = LedgerOptions { path: path.to_owned(), retention };
+    let options = LedgerOptions { path: path.to_owned(), retention, replicate_to: None };
     let store = LedgerStore::open(&options, &run_info(started)).unwrap();
     entries.into_iter().for_each(|entry| store.append(entry));
-    drop(store);
-    let mut writer = crate::write::Writer::open(path, &run_info(started), false).unwrap();
-    let now: i64 = writer
-        .connection
-        .query_row(
-            "SELECT max(start_unix_nanos + covered_nanos) FROM entry WHERE run < (SELECT max(run) FROM run)",
-            [],
-            |row| row.get(0),
-        )
-        .unwrap();
-    writer.connection.execute("DELETE FROM run WHERE run = (SELECT max(run) FROM run)", []).unwrap();
-    while crate::rollup::roll_up_one(&mut writer.connection, &retention, now).unwrap() {}
+    assert_eq!(store.flush(), 0);
 }

@@ -121,7 +121,7 @@ fn minutes_that_a_copy_has_not_got_are_not_rolled_up() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     /// Runs with holes between entries, several sources and any retention: the sums are what was booked.
     #[test]

@@ -137,6 +137,9 @@ pub(crate) struct ServeArgs {
     /// Keep no ledger
     #[arg(long)]
     no_ledger: bool,
+    /// Copy the ledger to a PostgreSQL database as well: `postgres://user:password@host/database`
+    #[arg(long, value_name = "URL", env = "WATTLE_LEDGER_REPLICATE_TO", hide_env_values = true, conflicts_with = "no_ledger")]
+    ledger_replicate_to: Option<String>,
 }
 
 /// More compute threads than any machine has.
@@ -181,6 +184,9 @@ struct ServeFile {
     tick_ms: Option<u64>,
     ledger: Option<PathBuf>,
     no_ledger: Option<bool>,
+    ledger_replicate_to: Option<String>,
+    /// How long which rows of the ledger are kept.
+    ledger_retention: LedgerRetention,
     /// How emissions are counted beside the carbon intensity of the grid.
     accounting: accounting::AccountingFile,
     /// When the policy is asked, and which cap it is shown.
@@ -220,7 +226,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
     }
     let runtime = async_runtime()?;
     let config = configure(args, file, cores)?;
-    let ledger = config.ledger.clone();
+    let ledger = config.ledger.as_ref().map(|ledger| ledger.path.clone());
     runtime.block_on(async {
         // Before anything else: a signal that comes while models load is not to be lost.
         let stop = stop_signal()?;
@@ -389,7 +395,11 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     )?;
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let keeps_ledger = args.ledger.is_some() || !(args.no_ledger || file.no_ledger.unwrap_or(false));
-    let ledger = args.ledger.or(file.ledger).unwrap_or_else(|| "wattle-ledger.sqlite".into());
+    let ledger = ledger::options(
+        args.ledger.or(file.ledger),
+        args.ledger_replicate_to.or(file.ledger_replicate_to),
+        &file.ledger_retention,
+    )?;
     Ok(ServeConfig {
         clock,
         models,
