@@ -1,6 +1,7 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
 mod compute_units;
+mod ledger;
 mod policy;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,6 +32,7 @@ use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
+use self::ledger::LedgerRetention;
 use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
 use crate::output::say;
