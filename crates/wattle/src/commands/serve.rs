@@ -140,7 +140,13 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_ledger: bool,
     /// Copy the ledger to a PostgreSQL database as well: `postgres://user:password@host/database`
-    #[arg(long, value_name = "URL", env = "WATTLE_LEDGER_REPLICATE_TO", hide_env_values = true, conflicts_with = "no_ledger")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WATTLE_LEDGER_REPLICATE_TO",
+        hide_env_values = true,
+        conflicts_with = "no_ledger"
+    )]
     ledger_replicate_to: Option<String>,
 }
 
