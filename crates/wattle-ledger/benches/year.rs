@@ -3,7 +3,10 @@
 //! Every second goes the way it goes in life: booked by the store, rolled up to a minute, an hour, a day
 //! when its time is over. Only the clock is virtual: the store goes by the time of the entries.
 //!
-//! `cargo bench -p wattle-ledger --bench year -- [--days N] [--models N] [--file FILE]`
+//! `cargo bench -p wattle-ledger --bench year -- [--days N] [--models N] [--file FILE] [--in-seconds N]`
+//!
+//! With `--in-seconds N` only the last N days are booked by the second and those before in entries of a
+//! minute: in a sixtieth of the time the same file, where N is more than the days that minutes are kept.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints, and may fail so")]
 
@@ -23,7 +26,7 @@ use wattle_ledger::store::{LedgerOptions, LedgerStore, RunInfo};
 
 /// 2026-01-01 00:00 UTC.
 const START: u64 = 1_767_225_600;
-/// Entries handed over before it waits for them to be booked and rolled up.
+/// Seconds handed over before it waits for them to be booked and rolled up.
 const BATCH: u64 = 3600;
 
 fn main() {
@@ -35,7 +38,9 @@ fn main() {
     let path = value("--file").map_or_else(|| folder.path().join("ledger.sqlite"), PathBuf::from);
 
     let seconds = days * 86_400;
-    let metered = fill(&path, seconds, models);
+    let fine = number("--in-seconds", days).min(days);
+    println!("{days} days of {models} models, the last {fine} of them booked by the second");
+    let (handed_over, metered) = fill(&path, seconds, (days - fine) * 86_400, models);
     println!("size {:.1} MB after the last checkpoint", size(&path) as f64 / 1e6);
     let ledger = Ledger::open_read(&path).unwrap();
     let all = ledger.totals(&Query::default()).unwrap();
@@ -66,8 +71,8 @@ fn main() {
     println!("series of {points} points: {:.3} s", start.elapsed().as_secs_f64());
 }
 
-/// Gives the joules handed over.
-fn fill(path: &Path, seconds: u64, models: u64) -> f64 {
+/// Gives how many entries and joules were handed over. Until `coarse_until` entries are a minute long.
+fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> (u64, f64) {
     let accounting =
         CarbonAccounting { pue: 1.2, market: Some((CarbonIntensity::new(31.7), "a contract".into())) };
     let info = RunInfo {
@@ -88,18 +93,22 @@ fn fill(path: &Path, seconds: u64, models: u64) -> f64 {
         .collect();
     let head = Arc::new(SignalHead::configured(Quantity::CarbonIntensity, "the bench"));
     let store = LedgerStore::open(&LedgerOptions::from(path.to_owned()), &info).unwrap();
-    let (begun, mut metered, mut largest) = (Instant::now(), 0.0, 0);
-    for second in 0..seconds {
-        let entry = entry(second, &accounts, &head, &accounting);
+    let begun = Instant::now();
+    let (mut second, mut count, mut metered, mut largest) = (0, 0, 0.0, 0);
+    while second < seconds {
+        let length = if second < coarse_until { 60 } else { 1 };
+        let entry = entry(second, length, &accounts, &head, &accounting);
         metered += entry.metered.get();
         store.append(entry);
-        if (second + 1) % BATCH == 0 {
+        count += 1;
+        second += length;
+        if second % BATCH == 0 {
             // What is due by then is rolled up before more comes.
             assert_eq!(store.flush(), 0);
             largest = largest.max(size(path));
         }
-        let day = (second + 1) / 86_400;
-        if (second + 1) % 86_400 == 0 && (day % 30 == 0 || day == 1) {
+        let day = second / 86_400;
+        if second % 86_400 == 0 && (day % 30 == 0 || day == 1) {
             println!("day {day}: {:.0} s, {:.1} MB", begun.elapsed().as_secs_f64(), size(path) as f64 / 1e6);
         }
     }
@@ -109,12 +118,13 @@ fn fill(path: &Path, seconds: u64, models: u64) -> f64 {
         begun.elapsed().as_secs_f64(),
         largest as f64 / 1e6
     );
-    metered
+    (count, metered)
 }
 
-/// A second in which every model worked: power and work go up and down with the time of day.
+/// An entry, `length` seconds long, in which every model worked: power and work go up and down with the time of day.
 fn entry(
     second: u64,
+    length: u64,
     accounts: &[Account],
     head: &Arc<SignalHead>,
     accounting: &CarbonAccounting,
@@ -123,15 +133,15 @@ fn entry(
     let at = |second| Timestamp::from_duration(Duration::from_secs(second));
     let interval = MeteredInterval {
         start: at(second),
-        end: at(second + 1),
-        energy: Joules::new(250.3 + 100.7 * of_day),
+        end: at(second + length),
+        energy: Watts::new(250.3 + 100.7 * of_day) * Duration::from_secs(length),
         idle_power: Watts::new(61.7),
         own_share: None,
         provenance: Provenance::new(Basis::Measured, "the bench"),
     };
     let of = |place: u64| {
         let work = (second * 7 + place * 13) % 101 + 1;
-        Activity { core_seconds: work as f64 / 61.3, rows: work * 31, requests: work * 7 }
+        Activity { core_seconds: length as f64 * work as f64 / 61.3, rows: work * 31, requests: work * 7 }
     };
     let activity: BTreeMap<Account, Activity> = accounts.iter().cloned().zip((0..).map(of)).collect();
     let carbon = SignalReading::configured((300.3 - 150.1 * of_day).round(), head);

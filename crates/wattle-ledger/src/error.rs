@@ -63,6 +63,12 @@ pub enum LedgerError {
         /// Which file.
         path: String,
     },
+    /// The place of the copy is none.
+    #[error("the ledger can't be copied: {detail}; expected postgres://user:password@host/database")]
+    Replica {
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The file could not be read.
     #[error("failed to read the ledger {path}: {detail}")]
     Read {

@@ -3,6 +3,8 @@
 pub mod check;
 mod error;
 mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
 pub mod query;
 pub mod report;
 mod retention;

@@ -14,7 +14,7 @@ pub(crate) const VERSION: i64 = 2;
 /// - `run.accounting` is JSON; NULL where it was not recorded.
 /// - `entry.number` tells seconds of a run apart; 0 in rolled-up rows.
 /// - A column of grams is NULL where the intensity is not known, for all rows of its source.
-/// - `unsent` are minutes that a copy elsewhere has not got yet.
+/// - `unsent` are minutes that a copy elsewhere has not got yet; `revision` goes up with each entry of them.
 pub(crate) const SQLITE: &str = "
 CREATE TABLE run (
     run INTEGER PRIMARY KEY,
@@ -78,8 +78,76 @@ CREATE TABLE part (
     PRIMARY KEY (entry, account)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE unsent (
-    minute_unix_seconds INTEGER PRIMARY KEY
+    minute_unix_seconds INTEGER PRIMARY KEY,
+    revision INTEGER NOT NULL
 ) STRICT;
+";
+
+/// The same tables in PostgreSQL, all but what is of one file only: `run.next_number` and `unsent`.
+#[cfg(feature = "postgres")]
+pub(crate) const POSTGRES: &str = "
+CREATE TABLE IF NOT EXISTS ledger_version (version BIGINT PRIMARY KEY);
+INSERT INTO ledger_version SELECT 2 WHERE NOT EXISTS (SELECT 1 FROM ledger_version);
+CREATE TABLE IF NOT EXISTS run (
+    run BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    uid TEXT NOT NULL UNIQUE,
+    started_unix_nanos BIGINT NOT NULL,
+    wattle_version TEXT NOT NULL,
+    host TEXT NOT NULL,
+    device TEXT NOT NULL,
+    cores BIGINT,
+    accounting TEXT
+);
+CREATE TABLE IF NOT EXISTS account (
+    account BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    model TEXT NOT NULL,
+    family TEXT NOT NULL,
+    class TEXT NOT NULL,
+    UNIQUE (model, family, class)
+);
+CREATE TABLE IF NOT EXISTS source (
+    source BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    power_basis TEXT NOT NULL,
+    power_source TEXT NOT NULL,
+    carbon_source TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    status TEXT NOT NULL,
+    freshness TEXT NOT NULL,
+    UNIQUE (power_basis, power_source, carbon_source, zone, kind, scope, status, freshness)
+);
+CREATE TABLE IF NOT EXISTS entry (
+    entry BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    level_seconds BIGINT NOT NULL CHECK (level_seconds IN (1, 60, 3600, 86400)),
+    start_unix_nanos BIGINT NOT NULL,
+    run BIGINT NOT NULL REFERENCES run,
+    source BIGINT NOT NULL REFERENCES source,
+    number BIGINT NOT NULL,
+    covered_nanos BIGINT NOT NULL,
+    entries BIGINT NOT NULL,
+    metered_joules DOUBLE PRECISION NOT NULL,
+    idle_joules DOUBLE PRECISION NOT NULL,
+    location_grams DOUBLE PRECISION,
+    market_grams DOUBLE PRECISION,
+    carbon_intensity_g_per_kwh DOUBLE PRECISION,
+    carbon_intensity_min_g_per_kwh DOUBLE PRECISION,
+    carbon_intensity_max_g_per_kwh DOUBLE PRECISION,
+    power_max_watts DOUBLE PRECISION,
+    UNIQUE (level_seconds, start_unix_nanos, run, source, number)
+);
+CREATE TABLE IF NOT EXISTS part (
+    entry BIGINT NOT NULL REFERENCES entry,
+    account BIGINT NOT NULL REFERENCES account,
+    dynamic_joules DOUBLE PRECISION NOT NULL,
+    shared_joules DOUBLE PRECISION NOT NULL,
+    location_grams DOUBLE PRECISION,
+    market_grams DOUBLE PRECISION,
+    rows BIGINT NOT NULL,
+    requests BIGINT NOT NULL,
+    core_seconds DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (entry, account)
+);
 ";
 
 /// How finely a row stands for time.

@@ -43,6 +43,9 @@ impl From<PathBuf> for LedgerOptions {
 pub struct LedgerStore {
     sender: Option<Sender<Message>>,
     thread: Option<JoinHandle<()>>,
+    /// Dropped after all is written: it sends that too.
+    #[cfg(feature = "postgres")]
+    _replication: Option<crate::postgres::Replication>,
 }
 
 /// What the ledger's thread is told.
@@ -60,14 +63,28 @@ impl LedgerStore {
     ///
     /// When the file is in use by another server, is no ledger, is of a later Wattle, or can't be written.
     pub fn open(options: &LedgerOptions, info: &RunInfo) -> Result<Self, LedgerError> {
-        let LedgerOptions { path, retention, .. } = options;
-        let keeper = Keeper::new(Writer::open(path, info, false)?, *retention);
+        let LedgerOptions { path, retention, replicate_to } = options;
+        let writer = Writer::open(path, info, replicate_to.is_some())?;
+        #[cfg(feature = "postgres")]
+        let replication =
+            replicate_to.as_ref().map(|url| crate::postgres::Replication::start(path, url)).transpose()?;
+        #[cfg(not(feature = "postgres"))]
+        if replicate_to.is_some() {
+            let detail = "this Wattle was built without PostgreSQL (cargo feature `postgres`)".to_owned();
+            return Err(LedgerError::Replica { detail });
+        }
+        let keeper = Keeper::new(writer, *retention);
         let (sender, receiver) = channel();
         let thread = thread::Builder::new()
             .name("ledger".into())
             .spawn(move || keeper.keep(&receiver))
             .map_err(|error| LedgerError::open(path, error))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+            #[cfg(feature = "postgres")]
+            _replication: replication,
+        })
     }
 
     /// Hands over an entry; returns at once.

@@ -117,7 +117,11 @@ impl Writer {
             insert(&transaction, (self.run, *number, start), entry, &mut self.accounts, &mut self.sources)?;
             if self.notes_unsent {
                 let minute = start.div_euclid(Level::Minute.nanos()) * Level::Minute.seconds();
-                transaction.prepare_cached("INSERT OR IGNORE INTO unsent VALUES (?)")?.execute([minute])?;
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO unsent VALUES (?, 0) ON CONFLICT DO UPDATE SET revision = revision + 1",
+                    )?
+                    .execute([minute])?;
             }
         }
         if let Some((last, _)) = entries.last() {

@@ -29,8 +29,8 @@ use wattle_ledger::{LedgerError, Retention};
 
 /// 2026-03-01 00:00 UTC.
 const MIDNIGHT: u64 = 1_772_323_200;
-/// Lengths of entries in seconds, over and over: an hour of a minute of three and a minute of one.
-const LENGTHS: [u64; 4] = [20, 20, 20, 3540];
+/// Lengths of entries in seconds, over and over: an hour of a minute of one and a minute of three.
+const LENGTHS: [u64; 4] = [3540, 20, 20, 20];
 
 /// Entry `number` of a run, the first being 0.
 fn entry(number: u64) -> LedgerEntry {

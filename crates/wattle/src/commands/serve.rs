@@ -2,6 +2,7 @@
 
 pub(crate) mod accounting;
 mod compute_units;
+mod ledger;
 mod policy;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,6 +18,7 @@ use wattle_core::policies::batch_sizer::BatchSizerOptions;
 use wattle_core::policies::best_under_cap::BestUnderCapOptions;
 use wattle_core::policies::cap_handling::CapHandlingOptions;
 use wattle_core::policies::carbon_adaptive::CarbonAdaptiveOptions;
+use wattle_core::policies::carbon_budget::CarbonBudgetOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
 use wattle_core::refinement::RefinementOptions;
@@ -31,6 +33,7 @@ use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
+use self::ledger::LedgerRetention;
 use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
 use crate::output::say;
@@ -98,7 +101,7 @@ pub(crate) struct ServeArgs {
     stall_timeout_ms: Option<u64>,
     /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, dvfs, multi-tenant, batching,
     /// combination, frequency-scaling, resource-scaling-cu, resource-scaling-se, cofris-cu, cofris-se,
-    /// carbon-adaptive or carbon-adaptive-printed [default: fixed]
+    /// carbon-adaptive, carbon-adaptive-printed or carbon-budget [default: fixed]
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// Figures of the device, for policies that plan with unused units gated (resource-scaling-…,
@@ -138,7 +141,13 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_ledger: bool,
     /// Copy the ledger to a PostgreSQL database as well: `postgres://user:password@host/database`
-    #[arg(long, value_name = "URL", env = "WATTLE_LEDGER_REPLICATE_TO", hide_env_values = true, conflicts_with = "no_ledger")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WATTLE_LEDGER_REPLICATE_TO",
+        hide_env_values = true,
+        conflicts_with = "no_ledger"
+    )]
     ledger_replicate_to: Option<String>,
 }
 
@@ -203,6 +212,8 @@ struct ServeFile {
     least_power: LeastPowerOptions,
     /// Options of carbon-adaptive and carbon-adaptive-printed.
     carbon_adaptive: CarbonAdaptiveOptions,
+    /// Options of carbon-budget.
+    carbon_budget: CarbonBudgetOptions,
 }
 
 pub(crate) fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -333,6 +344,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         best_under_cap: file.best_under_cap,
         least_power: file.least_power,
         carbon_adaptive: file.carbon_adaptive,
+        carbon_budget: file.carbon_budget,
         ..PolicyConfig::default()
     };
     if let Some(name) = args.policy.or(file.policy) {

@@ -34,7 +34,9 @@ impl LedgerRetention {
         let usual = Retention::default();
         let time = |name: &str, value: Option<u64>, unit: u64, usual: Duration| match value {
             None => Ok(usual),
-            Some(count) if (1..=MOST_DAYS * DAY / unit).contains(&count) => Ok(Duration::from_secs(count * unit)),
+            Some(count) if (1..=MOST_DAYS * DAY / unit).contains(&count) => {
+                Ok(Duration::from_secs(count * unit))
+            }
             Some(count) => {
                 bail!("ledger_retention.{name} is {count}, expected 1 to {}", MOST_DAYS * DAY / unit)
             }
@@ -75,9 +77,13 @@ mod tests {
         let week = read("entries_hours = 24").unwrap();
         assert_eq!(week, Retention { seconds: Duration::from_secs(DAY), ..Retention::default() });
         let error = |text| format!("{:#}", read(text).unwrap_err());
-        assert!(error("minutes_days = 0").contains("ledger_retention.minutes_days is 0, expected 1 to 36500"));
+        assert!(
+            error("minutes_days = 0").contains("ledger_retention.minutes_days is 0, expected 1 to 36500")
+        );
         assert!(error("entries_hours = 999999999").contains("expected 1 to 876000"));
-        assert!(error("entries_hours = 200").contains("seconds are kept for 720000 s and minutes for 604800 s"));
+        assert!(
+            error("entries_hours = 200").contains("seconds are kept for 720000 s and minutes for 604800 s")
+        );
         assert!(error("minute_days = 3").contains("minutes_days"), "{}", error("minute_days = 3"));
     }
 }
