@@ -71,9 +71,9 @@ fn ledger(folder: &Path, accounting: CarbonAccounting, is_carbon_known: bool) ->
         (account("a", Some("gold")), Activity { core_seconds: 0.9, rows: 300, requests: 100 }),
         (account("b", None), Activity { core_seconds: 0.3, rows: 10, requests: 10 }),
     ]);
-    for (hour, intensity) in [(0, 300.0), (3600, 100.0)] {
+    for (hour, intensity) in [(0u64, 300.0), (3600, 100.0)] {
         for second in 0..100 {
-            let at = |second| Timestamp::from_duration(Duration::from_secs(hour + second));
+            let at = |second: u64| Timestamp::from_duration(Duration::from_secs(hour + second));
             let interval = MeteredInterval {
                 start: at(second),
                 end: at(second + 1),
