@@ -16,7 +16,7 @@ use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::units::Joules;
 
 use crate::epoch_level;
-use crate::plan::{DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
+use crate::plan::{CarbonForecast, DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
 use crate::scenario::Truth;
 use crate::workload::Source;
 
@@ -124,6 +124,8 @@ impl Baseline {
                 power_cap: None,
                 cap_horizon: Duration::ZERO,
                 carbon_intensity: None,
+                carbon_horizon: Duration::ZERO,
+                carbon_forecast: CarbonForecast::default(),
                 points: 1,
             },
         })
