@@ -18,9 +18,11 @@ use tonic::transport::server::TcpIncoming;
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policy::Policy;
 use wattle_core::signal::{Signal, SignalHead};
+use wattle_core::time::Timestamp;
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
-use wattle_ledger::store::{LedgerStore, LedgerStoreError};
+use wattle_ledger::LedgerError;
+use wattle_ledger::store::{LedgerOptions, LedgerStore, RunInfo};
 use wattle_runtime::runtime::Runtime;
 
 use crate::accounts::{AccountsConfig, Classes};
@@ -73,10 +75,10 @@ pub struct ServeConfig {
     pub accounting: CarbonAccounting,
     /// Length of a fast tick of the control loop.
     pub tick: Duration,
-    /// The ledger's file, if one is kept.
-    pub ledger: Option<PathBuf>,
     /// How energy is split between those who ask.
     pub accounts: AccountsConfig,
+    /// Where the ledger is kept, if one is.
+    pub ledger: Option<LedgerOptions>,
 }
 
 /// A server could not start.
@@ -87,7 +89,7 @@ pub enum ServeError {
     Repository(#[from] RepositoryError),
     /// The ledger could not be opened.
     #[error(transparent)]
-    Ledger(#[from] LedgerStoreError),
+    Ledger(#[from] LedgerError),
     /// A port could not be opened.
     #[error(
         "failed to listen on {address} for {purpose}: {source}; choose another port with {flag}, 0 takes a free one"
@@ -152,10 +154,14 @@ impl Server {
         let repository = Arc::new(ModelRepository::open(&config.models, config.runtime, around)?);
         let (stop, stopped) = watch::channel(false);
         let device = config.device.info();
-        let ledger = config
-            .ledger
-            .map(|path| LedgerStore::open(&path, clock.unix(clock.now()), device.id.as_str()))
-            .transpose()?;
+        let run = RunInfo {
+            started_unix: clock.unix(Timestamp::ZERO),
+            host: rustix::system::uname().nodename().to_str().ok().map(str::to_owned),
+            device: device.id.to_string(),
+            cores: Some(cores),
+            accounting: config.accounting.clone(),
+        };
+        let ledger = config.ledger.map(|options| LedgerStore::open(&options, &run)).transpose()?;
         let plane = Arc::new(DataPlane {
             clock,
             repository: Arc::clone(&repository),

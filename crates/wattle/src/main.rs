@@ -36,6 +36,7 @@ enum Command {
     Import(Box<commands::import::ImportArgs>),
     Devices(commands::devices::DevicesArgs),
     Profile(Box<commands::profile::ProfileArgs>),
+    Report(Box<commands::report::ReportArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
     Partition(commands::partition::PartitionArgs),
 }
@@ -46,7 +47,7 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) | Self::Devices(_) => "error",
-            Self::Profile(_) => "warn",
+            Self::Profile(_) | Self::Report(_) => "warn",
             _ => "info",
         }
     }
@@ -65,6 +66,7 @@ fn main() -> std::process::ExitCode {
         Command::Import(args) => commands::import::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Profile(args) => commands::profile::run(*args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
         Command::Partition(args) => commands::partition::run(&args),
     }))

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wattle_ledger::store::{LedgerCheck, check_latest_run};
+use wattle_ledger::check::{LedgerCheck, check_latest_run};
 
 struct Server {
     process: Child,

@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod import;
 pub(crate) mod partition;
 pub(crate) mod profile;
+pub(crate) mod report;
 pub(crate) mod reproduce;
 pub(crate) mod runtimes;
 pub(crate) mod serve;

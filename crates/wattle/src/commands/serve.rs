@@ -1,7 +1,9 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
 mod accounts;
+pub(crate) mod accounting;
 mod compute_units;
+mod ledger;
 mod policy;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +14,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policies::PolicyConfig;
 use wattle_core::policies::batch_sizer::BatchSizerOptions;
 use wattle_core::policies::best_under_cap::BestUnderCapOptions;
@@ -33,6 +34,7 @@ use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
+use self::ledger::LedgerRetention;
 use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
 use crate::output::say;
@@ -141,6 +143,15 @@ pub(crate) struct ServeArgs {
     no_ledger: bool,
     #[command(flatten)]
     accounts: accounts::AccountsArgs,
+    /// Copy the ledger to a PostgreSQL database as well: `postgres://user:password@host/database`
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WATTLE_LEDGER_REPLICATE_TO",
+        hide_env_values = true,
+        conflicts_with = "no_ledger"
+    )]
+    ledger_replicate_to: Option<String>,
 }
 
 /// More compute threads than any machine has.
@@ -187,6 +198,11 @@ struct ServeFile {
     no_ledger: Option<bool>,
     /// Whose the energy is.
     accounts: accounts::AccountsOptions,
+    ledger_replicate_to: Option<String>,
+    /// How long which rows of the ledger are kept.
+    ledger_retention: LedgerRetention,
+    /// How emissions are counted beside the carbon intensity of the grid.
+    accounting: accounting::AccountingFile,
     /// When the policy is asked, and which cap it is shown.
     cap_handling: CapHandlingOptions,
     /// How profiles are refined by what is seen.
@@ -226,7 +242,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
     }
     let runtime = async_runtime()?;
     let config = configure(args, file, cores)?;
-    let ledger = config.ledger.clone();
+    let ledger = config.ledger.as_ref().map(|ledger| ledger.path.clone());
     runtime.block_on(async {
         // Before anything else: a signal that comes while models load is not to be lost.
         let stop = stop_signal()?;
@@ -340,6 +356,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         policy.name = name;
     }
     let device_spec = args.device_spec.or(file.device_spec);
+    let accounting = file.accounting.accounting(device_spec.as_deref())?;
     let profiles = profiles::read_all(&models, &args.profile)?;
     let profiles = policy::gate(&policy.name, device_spec.as_deref(), profiles)?;
     let accounts = accounts::configure(args.accounts, file.accounts, &profiles, cores)?;
@@ -396,7 +413,11 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     )?;
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let keeps_ledger = args.ledger.is_some() || !(args.no_ledger || file.no_ledger.unwrap_or(false));
-    let ledger = args.ledger.or(file.ledger).unwrap_or_else(|| "wattle-ledger.sqlite".into());
+    let ledger = ledger::options(
+        args.ledger.or(file.ledger),
+        args.ledger_replicate_to.or(file.ledger_replicate_to),
+        &file.ledger_retention,
+    )?;
     Ok(ServeConfig {
         clock,
         models,
@@ -415,7 +436,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         carbon_intensity: carbon_intensity.map(|(signal, source)| {
             (signal, Arc::new(SignalHead::configured(Quantity::CarbonIntensity, source)))
         }),
-        accounting: CarbonAccounting::default(),
+        accounting,
         tick,
         ledger: keeps_ledger.then_some(ledger),
         accounts,

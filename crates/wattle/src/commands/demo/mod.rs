@@ -229,8 +229,8 @@ fn configure(folder: &Path, clock: Clock, day: &Day, runtime: Arc<dyn Runtime>) 
         )),
         accounting: CarbonAccounting::default(),
         tick: Duration::from_millis(100),
-        ledger: Some(folder.join("ledger.sqlite")),
         accounts: Default::default(),
+        ledger: Some(folder.join("ledger.sqlite").into()),
     })
 }
 
