@@ -3,4 +3,11 @@
 //! A [`provider`] asks one source and makes points of its answer. Everything else is the same for all of
 //! them: politeness, the cache on disk, staleness and what stands in for a signal that is too old.
 
+pub mod cache;
+pub mod live;
+pub mod outlook;
+pub mod poller;
 pub mod provider;
+pub mod schedule;
+pub mod site;
+pub mod supply;

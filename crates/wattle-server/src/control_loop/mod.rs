@@ -9,6 +9,7 @@
 mod back_off;
 mod cap;
 mod loop_thread;
+mod source;
 mod status;
 mod waker;
 
@@ -26,7 +27,6 @@ use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
 use wattle_core::policy::Policy;
 use wattle_core::profile::Profile;
-use wattle_core::signal::{Signal, SignalHead};
 use wattle_core::units::Watts;
 use wattle_device::deadman::Stalls;
 use wattle_device::device::DeviceInfo;
@@ -38,6 +38,7 @@ use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
 pub use cap::{CapOrigin, CapOverride};
+pub use source::{AskingStatus, STATES, SignalSource, SignalStatus};
 pub use status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
 pub use waker::Waker;
 
@@ -60,10 +61,10 @@ pub struct ControlConfig {
     pub device: Held,
     /// The policy it asks.
     pub policy: Box<dyn Policy>,
-    /// The power cap, when there is one. Watts over the time since the server started.
-    pub power_cap: Option<Signal>,
-    /// Carbon intensity in gCO2e/kWh over the time since the server started, and where it is from.
-    pub carbon_intensity: Option<(Signal, Arc<SignalHead>)>,
+    /// The power cap in watts, when there is one.
+    pub power_cap: Option<SignalSource>,
+    /// Carbon intensity in gCO2e/kWh, when it is known where to have it from.
+    pub carbon_intensity: Option<SignalSource>,
     /// How emissions are counted.
     pub accounting: CarbonAccounting,
     /// Length of a fast tick.

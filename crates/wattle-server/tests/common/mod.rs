@@ -10,13 +10,14 @@ use tempfile::TempDir;
 use wattle_core::id::ModelName;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::profile::Profile;
-use wattle_core::signal::Signal;
+use wattle_core::signal::{Quantity, Signal};
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_runtime::tensor::{Datatype, Tensor};
 use wattle_server::clock::Clock;
+use wattle_server::control_loop::SignalSource;
 use wattle_server::executor::Submission;
 use wattle_server::serve::{ServeConfig, Server};
 
@@ -59,7 +60,7 @@ pub(crate) async fn start(
         budget: CoreBudget::new(2),
         device: Held::new(Box::new(device)),
         policy: build(policy, &options).unwrap(),
-        power_cap,
+        power_cap: power_cap.map(|cap| SignalSource::configured(cap, Quantity::Power, "a test")),
         carbon_intensity: None,
         accounting: Default::default(),
         tick: TICK,
