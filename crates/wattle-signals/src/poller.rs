@@ -82,7 +82,7 @@ impl Poller {
         let pace = Pace {
             interval,
             max_requests_per_day: options.max_requests_per_day,
-            requests_each: provider.requests_each(),
+            requests_each: provider.most_requests(),
             seed: options.seed,
         };
         let head = Arc::new(provider.head().clone());

@@ -14,13 +14,14 @@ pub trait Provider: Send {
     /// How often there can be something new, and so how often it is worth asking.
     fn interval(&self) -> Duration;
 
-    /// How many requests one ask takes, at most: for the quota.
-    fn requests_each(&self) -> u32 {
+    /// How many requests one [`fetch`](Self::fetch) sends at most: quotas count requests. 0: it asks
+    /// nobody.
+    fn most_requests(&self) -> u32 {
         1
     }
 
-    /// Asks for what was from `since` on, what is, and what is forecast, as far as the source tells. `now`
-    /// is the time by this machine's clock.
+    /// Asks for what was from `since` on, what is, and what is forecast, as far as the source tells; older
+    /// points may come along. `now` is the time by this machine's clock.
     fn fetch(&mut self, since: UnixTime, now: UnixTime) -> Result<Fetched, FetchError>;
 }
 

@@ -24,7 +24,7 @@ pub struct Pace {
     pub interval: Duration,
     /// How many requests it grants in a day, if that is limited.
     pub max_requests_per_day: Option<u32>,
-    /// How many requests it takes to ask once.
+    /// How many requests it takes to ask once, at most; 0: nobody is asked.
     pub requests_each: u32,
     /// Of jitter. Another for each server, so that they do not all come back at once.
     pub seed: u64,
@@ -36,7 +36,7 @@ impl Pace {
         let interval = self.interval.max(Duration::from_secs(1));
         let of_quota = self
             .max_requests_per_day
-            .map(|most| DAY.saturating_mul(self.requests_each.max(1)) / most.max(1))
+            .map(|most| DAY.saturating_mul(self.requests_each) / most.max(1))
             .unwrap_or_default();
         interval.max(of_quota)
     }

@@ -18,6 +18,8 @@ pub enum Quantity {
     CarbonIntensity,
     /// Power in watts: a cap, or what a site makes of its own.
     Power,
+    /// How full a battery is, 0 to 1.
+    StateOfCharge,
 }
 
 impl Quantity {
@@ -26,6 +28,7 @@ impl Quantity {
         match self {
             Self::CarbonIntensity => "gCO2e/kWh",
             Self::Power => "W",
+            Self::StateOfCharge => "share",
         }
     }
 }
