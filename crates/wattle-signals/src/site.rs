@@ -83,7 +83,7 @@ fn sums_ahead(present: &[f64], forecasts: &[Vec<AheadPoint>]) -> Vec<(UnixTime, 
 }
 
 /// The cap that a rule makes of what is generated: as old, and as little known, as the worst of its parts.
-fn cap(
+pub fn cap(
     generated: &[SignalReading],
     charge: Option<&SignalReading>,
     rule: &SupplyRule,

@@ -258,28 +258,12 @@ impl Series {
         ahead
     }
 
-    /// What was, up to `now`, evenly stepped for forecasts: the time of the first value, and one value for
-    /// each step from then on, the last that begins in it. `None` marks a gap. Forecasts of the source count
-    /// only where it tells nothing else. `None` where nothing is known, or where the step divides no day.
-    pub fn history(&self, now: UnixTime) -> Option<(UnixTime, Vec<Option<f64>>)> {
-        let step = i64::try_from(self.step.as_secs()).ok().filter(|step| *step > 0)?;
-        let past = || self.points.range(..=now);
-        let tells_only_forecasts = past().all(|(_, known)| is_forecast(known.status));
-        let known = || past().filter(|(_, known)| tells_only_forecasts || !is_forecast(known.status));
-        let slot_of = |at: UnixTime| at.as_secs().div_euclid(step);
-        let (first, last) = (slot_of(*known().next()?.0), slot_of(*known().next_back()?.0));
-        let slots = last.saturating_sub(first).saturating_add(1);
-        // The newest, where gaps make it longer than what is kept.
-        let slots = usize::try_from(slots).unwrap_or(usize::MAX).min(2 * MOST_POINTS);
-        let first = last - i64::try_from(slots).unwrap_or(0) + 1;
-        let mut values = vec![None; slots];
-        for (at, known) in known() {
-            let index = usize::try_from(slot_of(*at).saturating_sub(first)).ok();
-            if let Some(slot) = index.and_then(|index| values.get_mut(index)) {
-                *slot = Some(known.value);
-            }
-        }
-        Some((UnixTime::from_secs(first.saturating_mul(step)), values))
+    /// What was, up to `now`, ascending. Forecasts of the source count only where it tells nothing else.
+    pub fn settled(&self, now: UnixTime) -> impl DoubleEndedIterator<Item = (UnixTime, f64)> + '_ {
+        let past = self.points.range(..=now);
+        let tells_only_forecasts = past.clone().all(|(_, known)| is_forecast(known.status));
+        past.filter(move |(_, known)| tells_only_forecasts || !is_forecast(known.status))
+            .map(|(at, known)| (*at, known.value))
     }
 }
 

@@ -8,4 +8,5 @@ pub(crate) mod profile;
 pub(crate) mod reproduce;
 pub(crate) mod runtimes;
 pub(crate) mod serve;
+pub(crate) mod signals;
 pub(crate) mod simulate;

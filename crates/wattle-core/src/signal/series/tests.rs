@@ -119,15 +119,14 @@ fn the_forecast_of_the_source_ends_at_its_first_gap() {
 }
 
 #[test]
-fn the_history_is_evenly_stepped_and_marks_gaps() {
+fn what_was_is_what_was_settled_or_else_what_was_forecast() {
     use PointStatus::{Actual, Forecast};
-    let mut series = of(&[point(1.0, 1.0, Actual), point(2.5, 2.0, Actual), point(5.0, 5.0, Actual)], 5.0);
+    let mut series = of(&[point(1.0, 1.0, Actual), point(5.0, 5.0, Actual)], 5.0);
     series.merge(&[point(6.0, 6.0, Forecast)], None, t(5.0));
-    let (first, values) = series.history(t(9.0)).unwrap();
-    assert_eq!((first, values), (t(1.0), vec![Some(1.0), Some(2.0), None, None, Some(5.0)]));
+    assert_eq!(series.settled(t(9.0)).collect::<Vec<_>>(), [(t(1.0), 1.0), (t(5.0), 5.0)]);
     let only_forecasts = of(&[point(6.0, 6.0, Forecast), point(7.0, 7.0, Forecast)], 5.0);
-    assert_eq!(only_forecasts.history(t(6.5)), Some((t(6.0), vec![Some(6.0)])));
-    assert_eq!(self::series().history(t(1.0)), None);
+    assert_eq!(only_forecasts.settled(t(6.5)).collect::<Vec<_>>(), [(t(6.0), 6.0)]);
+    assert_eq!(self::series().settled(t(1.0)).next(), None);
 }
 
 #[test]
@@ -215,10 +214,7 @@ proptest! {
         let ahead = series.ahead(now, Duration::from_secs(20_000), Duration::MAX);
         prop_assert!(ahead.iter().all(|point| point.at > now));
         prop_assert!(ahead.windows(2).all(|two| two[0].at < two[1].at && two[1].at <= two[0].at + series.step()));
-        if let Some((first, values)) = series.history(now) {
-            prop_assert!(first <= now);
-            prop_assert!(values.last().is_some_and(Option::is_some));
-        }
+        prop_assert!(series.settled(now).all(|(at, _)| at <= now));
         let since = series.ask_since(now, Duration::from_secs(9000));
         prop_assert!(since <= now && now.saturating_since(since) <= Duration::from_secs(9000));
     }
