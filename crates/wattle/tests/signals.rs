@@ -187,7 +187,10 @@ fn a_source_that_dies_is_told_replaced_and_remembered_and_its_token_never_shown(
 
     let fresh = server.wait_for("fresh");
     assert_eq!((&fresh["value"], &fresh["unit"]), (&250.0.into(), &"gCO2e/kWh".into()));
-    assert_eq!((&fresh["zone"], &fresh["kind"], &fresh["scope"]), (&"here".into(), &"average".into(), &"unknown".into()));
+    assert_eq!(
+        (&fresh["zone"], &fresh["kind"], &fresh["scope"]),
+        (&"here".into(), &"average".into(), &"unknown".into())
+    );
     assert_eq!(fresh["asking"]["last_error"], Value::Null);
     assert!(source.asked.lock().unwrap()[0].contains(TOKEN), "the source itself is shown the token");
 
@@ -219,14 +222,20 @@ fn a_source_that_dies_is_told_replaced_and_remembered_and_its_token_never_shown(
     configure(&folder, &source.url, "stale_after_seconds = 1\ngive_up_after_seconds = 3600");
     let server = Server::start(&folder);
     let cached = server.wait_for("stale");
-    assert_eq!((&cached["value"], &cached["asking"]["answered_at_unix_seconds"]), (&250.0.into(), &Value::Null));
+    assert_eq!(
+        (&cached["value"], &cached["asking"]["answered_at_unix_seconds"]),
+        (&250.0.into(), &Value::Null)
+    );
     assert!(!server.stop().contains(TOKEN));
 
     let offline = wattle(&folder, &["signals", "--offline", "--json"]).output().unwrap();
     let (said, errors) = check_secret(&offline);
     assert!(offline.status.success(), "{errors}");
     let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((&said["signals"][0]["value"], &said["signals"][0]["state"]), (&250.0.into(), &"stale".into()));
+    assert_eq!(
+        (&said["signals"][0]["value"], &said["signals"][0]["state"]),
+        (&250.0.into(), &"stale".into())
+    );
     let online = wattle(&folder, &["signals"]).output().unwrap();
     let (said, errors) = check_secret(&online);
     assert_eq!(online.status.code(), Some(1), "{errors}");
@@ -266,7 +275,9 @@ fn two_ways_to_name_a_signal_are_one_too_many() {
     let constant = "source = \"constant\"\nvalue = 9\n";
     let serve = ["serve", "--config", "wattle.toml"];
     check_refused(
-        &format!("power_cap_watts = 9\n[signals]\nno_cache = true\n[signals.power_cap]\n{constant}unit = \"W\"\n"),
+        &format!(
+            "power_cap_watts = 9\n[signals]\nno_cache = true\n[signals.power_cap]\n{constant}unit = \"W\"\n"
+        ),
         &serve,
         "found power_cap_watts or power_cap_trace and the table [signals.power_cap], expected one of them",
     );
@@ -286,7 +297,9 @@ fn a_trace_is_forecast_and_back_tested() {
     let rows: String = (0..60 * 24)
         .map(|hour| format!("{},{}\n", hour * 3600, 200 + (hour % 24) * 5 + (hour / 24) % 7))
         .collect();
-    let text = format!("# start: 2026-01-05T00:00:00Z; seconds count from there\nseconds,carbon_intensity_g_per_kwh\n{rows}");
+    let text = format!(
+        "# start: 2026-01-05T00:00:00Z; seconds count from there\nseconds,carbon_intensity_g_per_kwh\n{rows}"
+    );
     fs::write(folder.path().join("day.csv"), text).unwrap();
     let shown = wattle(&folder, &["signals", "--trace", "day.csv", "--json"]).output().unwrap();
     let (said, errors) = check_secret(&shown);

@@ -18,7 +18,8 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::back_off::{BackOff, Turn};
-use super::source::{SignalSource, SignalStatus, Teller, age_of};
+use super::signals::{Readings, Signals};
+use super::source::age_of;
 use super::status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
@@ -28,13 +29,6 @@ use crate::model_repository::family::Family;
 
 /// Length of a tick while nobody asks for anything.
 pub(super) const IDLE_TICK: Duration = Duration::from_secs(1);
-/// How far ahead the policy is shown the caps that a trace or a source tells.
-const CAP_HORIZON: Duration = Duration::from_secs(60);
-/// How far ahead the policy is shown carbon intensities.
-const CARBON_HORIZON: Duration = Duration::from_secs(86_400);
-/// The names of the signals, in the log, the status and metrics.
-const POWER_CAP: &str = "power_cap";
-const CARBON_INTENSITY: &str = "carbon_intensity";
 /// Ticks without work before the loop slows down.
 const TICKS_UNTIL_IDLE: u32 = 20;
 
@@ -54,12 +48,6 @@ pub(super) fn run(config: ControlConfig, around: &ControlSurroundings, shared: &
     driver.finish();
 }
 
-/// What the configured signals say at one time.
-struct Readings {
-    power_cap: Option<SignalReading>,
-    carbon_intensity: Option<SignalReading>,
-}
-
 struct Driver<'a> {
     config: ControlConfig,
     around: &'a ControlSurroundings,
@@ -73,9 +61,7 @@ struct Driver<'a> {
     /// Power and utilisation over the last tick, for the status.
     last_power: Option<Watts>,
     last_utilization: Option<f64>,
-    /// What was told of the states of signals.
-    told_of_cap: Teller,
-    told_of_carbon: Teller,
+    signals: Signals,
     is_read_failing: bool,
     read_errors: u64,
     apply_errors: u64,
@@ -95,10 +81,11 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
+    fn new(mut config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
         let meter =
             Meter::new(config.device.info(), around.cores, &around.energy_rate, config.accounting.clone());
         let now = around.clock.now();
+        let signals = Signals::new(config.power_cap.take(), config.carbon_intensity.take());
         Self {
             config,
             around,
@@ -110,8 +97,7 @@ impl<'a> Driver<'a> {
             cap_at_last_reading: None,
             last_power: None,
             last_utilization: None,
-            told_of_cap: Teller::default(),
-            told_of_carbon: Teller::default(),
+            signals,
             is_read_failing: false,
             read_errors: 0,
             apply_errors: 0,
@@ -143,9 +129,9 @@ impl<'a> Driver<'a> {
         }
         let now = self.around.clock.now();
         let table = self.around.repository.table();
-        let signals = self.read_signals(now);
-        let cap = self.config.power_cap.as_ref().map(|_| signals.power_cap.as_ref());
-        let (power_cap, cap_origin) = cap::in_force(cap, *lock(&self.shared.cap_override));
+        let said = self.signals.read(now);
+        let cap_said = said.power_cap.as_ref().map(Option::as_ref);
+        let (power_cap, cap_origin) = cap::in_force(cap_said, *lock(&self.shared.cap_override));
 
         // Woken early by a new cap or a first request: the last sample is fresh, and a device's answer over
         // a moment this short says little.
@@ -153,7 +139,7 @@ impl<'a> Driver<'a> {
         let sample = if is_early { None } else { self.read(now, power_cap) };
         let stats = self.around.repository.stats();
         if !is_early && !self.is_read_failing {
-            self.book(now, &stats, signals.carbon_intensity.clone(), false);
+            self.book(now, &stats, said.carbon_intensity.clone(), false);
         }
 
         let is_violated = match (sample, power_cap) {
@@ -161,9 +147,9 @@ impl<'a> Driver<'a> {
             _ => false,
         };
         if self.asking.is_due(now, power_cap, is_violated) {
-            self.ask(now, power_cap, signals.carbon_intensity.as_ref(), &table, &stats);
+            self.ask(now, power_cap, said.carbon_intensity.as_ref(), &table, &stats);
         }
-        self.publish(now, (power_cap, cap_origin), &signals, &table, &stats);
+        self.publish(now, (power_cap, cap_origin), &said, &table, &stats);
 
         let is_working = stats.iter().any(|(name, stats)| {
             let before = self.stats_last_tick.get(name);
@@ -176,20 +162,6 @@ impl<'a> Driver<'a> {
         self.stats_last_tick = stats;
         self.idle_ticks = if is_working || is_violated { 0 } else { self.idle_ticks.saturating_add(1) };
         self.idle_ticks >= TICKS_UNTIL_IDLE
-    }
-
-    /// What the signals say at `now`; a change of how they are known is told.
-    fn read_signals(&mut self, now: Timestamp) -> Readings {
-        let read = |source: &Option<SignalSource>, name, teller: &mut Teller| {
-            let source = source.as_ref()?;
-            let reading = source.reading(now);
-            teller.tell(name, source, reading.as_ref());
-            reading
-        };
-        Readings {
-            power_cap: read(&self.config.power_cap, POWER_CAP, &mut self.told_of_cap),
-            carbon_intensity: read(&self.config.carbon_intensity, CARBON_INTENSITY, &mut self.told_of_carbon),
-        }
     }
 
     /// Reads the device; a failing sensor is told once, counted, and never taken for zero.
@@ -281,7 +253,7 @@ impl<'a> Driver<'a> {
             power_cap_ahead: self.power_cap_ahead(now),
             carbon_intensity: carbon.map(|reading| CarbonIntensity::new(reading.value)),
             carbon_intensity_age: carbon.and_then(age_of),
-            carbon_intensity_ahead: self.carbon_ahead(now),
+            carbon_intensity_ahead: self.signals.carbon_intensity_ahead(now),
             devices: vec![device],
             models,
             families,
@@ -337,16 +309,7 @@ impl<'a> Driver<'a> {
         if lock(&self.shared.cap_override).is_some() {
             return Vec::new();
         }
-        let source = self.config.power_cap.as_ref();
-        let ahead = source.map(|source| source.told_ahead(now, CAP_HORIZON)).unwrap_or_default();
-        ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))).collect()
-    }
-
-    /// The carbon intensities to come: the source's own, else what we forecast.
-    fn carbon_ahead(&self, now: Timestamp) -> Vec<(Timestamp, CarbonIntensity)> {
-        let source = self.config.carbon_intensity.as_ref();
-        let ahead = source.map(|source| source.ahead(now, CARBON_HORIZON)).unwrap_or_default();
-        ahead.into_iter().map(|(at, intensity)| (at, CarbonIntensity::new(intensity))).collect()
+        self.signals.power_cap_ahead(now)
     }
 
     /// Turns what was decided; gives what could not be done and was not told before.
@@ -444,7 +407,7 @@ impl<'a> Driver<'a> {
         &self,
         now: Timestamp,
         (power_cap, power_cap_origin): (Option<Watts>, cap::CapOrigin),
-        signals: &Readings,
+        said: &Readings,
         table: &Table,
         stats: &BTreeMap<ModelName, StatsSnapshot>,
     ) {
@@ -479,12 +442,12 @@ impl<'a> Driver<'a> {
             power_provenance: Some(self.config.device.info().power_provenance.clone()),
             power_cap_watts: power_cap,
             power_cap_origin,
-            carbon_intensity_g_per_kwh: signals
+            carbon_intensity_g_per_kwh: said
                 .carbon_intensity
                 .as_ref()
                 .map(|reading| CarbonIntensity::new(reading.value)),
-            carbon_source: self.config.carbon_intensity.as_ref().map(|of| of.head().source.clone()),
-            signals: self.signal_statuses(signals),
+            carbon_source: self.signals.carbon_source(),
+            signals: self.signals.statuses(said),
             ledger: self.totals.clone(),
             power: self.power.clone(),
             utilization: self.last_utilization,
@@ -495,16 +458,6 @@ impl<'a> Driver<'a> {
             apply_errors: self.apply_errors,
             decide_us: self.decide_us,
         }));
-    }
-
-    /// How each configured signal stands.
-    fn signal_statuses(&self, readings: &Readings) -> Vec<SignalStatus> {
-        let status = |source: &Option<SignalSource>, name, reading: &Option<SignalReading>| {
-            source.as_ref().map_or_else(Vec::new, |source| source.status(name, reading.as_ref()))
-        };
-        let mut all = status(&self.config.carbon_intensity, CARBON_INTENSITY, &readings.carbon_intensity);
-        all.extend(status(&self.config.power_cap, POWER_CAP, &readings.power_cap));
-        all
     }
 
     /// Closes the ledger entry that is open, if it is long enough or `at_once`.
@@ -528,7 +481,7 @@ impl<'a> Driver<'a> {
     fn finish(mut self) {
         let now = self.around.clock.now();
         self.read(now, None);
-        let carbon = self.read_signals(now).carbon_intensity;
+        let carbon = self.signals.read(now).carbon_intensity;
         let stats = self.around.repository.stats();
         self.book(now, &stats, carbon, true);
         if let Err(error) = self.config.device.restore() {

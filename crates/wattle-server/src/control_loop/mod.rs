@@ -9,6 +9,7 @@
 mod back_off;
 mod cap;
 mod loop_thread;
+mod signals;
 mod source;
 mod status;
 mod waker;

@@ -106,6 +106,17 @@ impl SignalSource {
         }
     }
 
+    /// How its values are known, in words.
+    pub fn provenance(&self) -> String {
+        let source = &self.head().source;
+        match self {
+            // Tells it itself.
+            Self::Configured(..) => source.clone(),
+            // What others say is not measured here.
+            Self::Live(_) | Self::Supply(_) => format!("assumed: {source}"),
+        }
+    }
+
     /// What it says at `now`; `None`: unknown.
     pub fn reading(&self, now: Timestamp) -> Option<SignalReading> {
         match self {
@@ -204,14 +215,26 @@ fn changes_ahead(signal: &Signal, now: Timestamp, horizon: Duration) -> Vec<(Tim
 }
 
 /// Tells once when the state of a signal changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Teller {
+    signal: &'static str,
     told: Option<&'static str>,
 }
 
 impl Teller {
+    /// Nothing was told yet of `signal`.
+    pub(super) const fn new(signal: &'static str) -> Self {
+        Self { signal, told: None }
+    }
+
+    /// The name of the signal.
+    pub(super) const fn name(&self) -> &'static str {
+        self.signal
+    }
+
     /// `reading` is what `source` says now.
-    pub(super) fn tell(&mut self, signal: &str, source: &SignalSource, reading: Option<&SignalReading>) {
+    pub(super) fn tell(&mut self, source: &SignalSource, reading: Option<&SignalReading>) {
+        let signal = self.signal;
         let state = state_name(reading.map(|reading| reading.freshness));
         let before = self.told.replace(state);
         let from = source.head().source.as_str();

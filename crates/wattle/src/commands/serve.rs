@@ -391,8 +391,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         "power_cap_watts",
         Quantity::Power,
     )?;
-    let power_cap =
-        signals::one_of(power_cap, live_cap, "power_cap_watts or power_cap_trace", "power_cap")?;
+    let power_cap = signals::one_of(power_cap, live_cap, "power_cap_watts or power_cap_trace", "power_cap")?;
     let carbon_intensity = signal(
         (args.carbon_intensity, args.carbon_trace),
         (file.carbon_intensity, file.carbon_trace),

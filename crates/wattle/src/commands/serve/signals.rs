@@ -160,10 +160,7 @@ impl SignalTable {
 }
 
 /// Takes the key `name` out of `keys`, if it is there.
-fn key<T: for<'de> Deserialize<'de>>(
-    keys: &mut Map<String, Value>,
-    name: &str,
-) -> Result<Option<T>, String> {
+fn key<T: for<'de> Deserialize<'de>>(keys: &mut Map<String, Value>, name: &str) -> Result<Option<T>, String> {
     let value = keys.remove(name).map(serde_json::from_value).transpose();
     value.map_err(|error| format!("{name}: {error}"))
 }
@@ -205,11 +202,14 @@ impl SignalsFile {
         let generators: Vec<Poller> =
             [poller(&self.pv, PV)?, poller(&self.wind, WIND)?].into_iter().flatten().collect();
         let battery = poller(&self.battery_charge, BATTERY_CHARGE)?;
-        let mut pollers =
-            Pollers { carbon_intensity: poller(&self.carbon_intensity, CARBON_INTENSITY)?, ..Pollers::default() };
+        let mut pollers = Pollers {
+            carbon_intensity: poller(&self.carbon_intensity, CARBON_INTENSITY)?,
+            ..Pollers::default()
+        };
         match &self.power_cap {
             Some(CapTable::Supply(rule)) if generators.is_empty() => {
-                let told = format!("{POWER_CAP}: found source = \"supply\" (share {}) of nothing", rule.share);
+                let told =
+                    format!("{POWER_CAP}: found source = \"supply\" (share {}) of nothing", rule.share);
                 return Err(anyhow!("{told}, expected {PV} or {WIND} as well"));
             }
             Some(CapTable::Supply(rule)) => pollers.supply = Some((generators, battery, *rule)),
@@ -230,7 +230,8 @@ impl Pollers {
     /// Starts a thread for each signal; gives the power cap and the carbon intensity.
     pub(crate) fn start(self) -> Result<(Option<SignalSource>, Option<SignalSource>)> {
         let live = |poller| {
-            let live = LiveSignal::start(poller, wall_clock).context("failed to start a thread of a signal")?;
+            let live =
+                LiveSignal::start(poller, wall_clock).context("failed to start a thread of a signal")?;
             Ok::<_, anyhow::Error>(Arc::new(live))
         };
         let carbon = self.carbon_intensity.map(live).transpose()?.map(SignalSource::Live);
@@ -255,7 +256,8 @@ pub(crate) fn one_of(
 ) -> Result<Option<SignalSource>> {
     match (configured, live) {
         (Some(_), Some(_)) => {
-            Err(anyhow!("found {keys} and the table [signals.{table}], expected one of them")).context(ConfigError)
+            Err(anyhow!("found {keys} and the table [signals.{table}], expected one of them"))
+                .context(ConfigError)
         }
         (configured, live) => Ok(configured.or(live)),
     }
@@ -300,7 +302,8 @@ mod tests {
         assert_eq!((options.rule.stale_after.as_secs(), options.rule.give_up_after.as_secs()), (60, 600));
         assert_eq!((options.max_requests_per_day, options.cache_folder), (Some(50), None));
         let fallback = |word: &str| {
-            let file = read(&format!("no_cache = true\n[power_cap]\n{CONSTANT}fallback = \"{word}\"\n")).unwrap();
+            let file =
+                read(&format!("no_cache = true\n[power_cap]\n{CONSTANT}fallback = \"{word}\"\n")).unwrap();
             file.pollers(None).unwrap().power_cap.unwrap().options().rule.fallback
         };
         assert_eq!(fallback("hold"), Fallback::Hold);
@@ -320,12 +323,18 @@ mod tests {
                 &format!("[power_cap]\n{CONSTANT}stale_after_seconds = 9\ngive_up_after_seconds = 8\n"),
                 "expected at least stale_after_seconds, which is 9",
             ),
-            ("[power_cap]\nsource = \"supply\"\nshare = 0.5\n", "expected [signals.pv] or [signals.wind] as well"),
+            (
+                "[power_cap]\nsource = \"supply\"\nshare = 0.5\n",
+                "expected [signals.pv] or [signals.wind] as well",
+            ),
             ("[power_cap]\nsource = \"supply\"\nshare = 5.0\n", "share: found 5, expected a number over 0"),
             ("[power_cap]\nsource = \"supply\"\nshares = 5\n", "unknown field `shares`"),
             (&format!("[pv]\n{CONSTANT}"), "expected both or neither"),
             ("[power_cap]\nsource = \"prometeus\"\n", "did you mean \"prometheus\"?"),
-            ("[carbon_intensity]\nsource = \"constant\"\nvalue = 3\nunit = \"W\"\n", "[signals.carbon_intensity]"),
+            (
+                "[carbon_intensity]\nsource = \"constant\"\nvalue = 3\nunit = \"W\"\n",
+                "[signals.carbon_intensity]",
+            ),
         ] {
             let error = refused(text);
             assert!(error.contains(told), "{error:?} without {told:?}");

@@ -66,7 +66,8 @@ impl Report {
             let of = move |part: &&Self| (part.head.quantity == Quantity::StateOfCharge) == is_charge;
             parts.iter().filter(of).filter(|part| part.name != "carbon_intensity")
         };
-        let generated: Option<Vec<SignalReading>> = readings(false).map(|part| part.reading.clone()).collect();
+        let generated: Option<Vec<SignalReading>> =
+            readings(false).map(|part| part.reading.clone()).collect();
         let charge = readings(true).find_map(|part| part.reading.as_ref());
         let head = Arc::new(SignalHead::configured(Quantity::Power, "the site's supply, as above"));
         let reading = generated.map(|generated| cap(&generated, charge, rule, &head));

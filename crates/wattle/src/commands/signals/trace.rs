@@ -77,7 +77,10 @@ fn read(path: &Path) -> Result<Series> {
     let mut series = Series::new(Arc::new(provider.head().clone()), step);
     series.merge(&fetched.points, None, now);
     if series.is_empty() {
-        return Err(anyhow!("found no value that can be used ({}), expected some", fetched.left_out.join("; ")));
+        return Err(anyhow!(
+            "found no value that can be used ({}), expected some",
+            fetched.left_out.join("; ")
+        ));
     }
     Ok(series)
 }
