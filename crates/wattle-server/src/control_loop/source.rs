@@ -219,12 +219,14 @@ fn changes_ahead(signal: &Signal, now: Timestamp, horizon: Duration) -> Vec<(Tim
 pub(super) struct Teller {
     signal: &'static str,
     told: Option<&'static str>,
+    /// Whether the source, or its cache, ever told anything.
+    was_known: bool,
 }
 
 impl Teller {
     /// Nothing was told yet of `signal`.
     pub(super) const fn new(signal: &'static str) -> Self {
-        Self { signal, told: None }
+        Self { signal, told: None, was_known: false }
     }
 
     /// The name of the signal.
@@ -240,21 +242,20 @@ impl Teller {
         let from = source.head().source.as_str();
         let value = reading.map(|reading| reading.value);
         let age_seconds = reading.and_then(age_of).map(|age| age.as_secs());
-        match (before, state) {
-            (Some(before), state) if before == state => {}
-            // What is configured may well be silent; a source that was never asked yet, too.
-            (None, "unknown") => {
-                tracing::info!(signal, source = from, "signal is not known yet");
+        if before == Some(state) {
+            return;
+        }
+        match state {
+            "fresh" if !self.was_known => tracing::info!(signal, source = from, value, "signal is known"),
+            "fresh" => tracing::info!(signal, source = from, value, "signal is fresh again"),
+            "stale" => {
+                tracing::warn!(signal, source = from, value, age_seconds, "signal is stale, still used")
             }
-            (None | Some("unknown"), "fresh") => {
-                tracing::info!(signal, source = from, value, "signal is known");
+            "unknown" | "constant" if !self.was_known => {
+                tracing::info!(signal, source = from, value, "signal is not known yet");
             }
-            (_, "fresh") => tracing::info!(signal, source = from, value, "signal is fresh again"),
-            (_, "stale") => {
-                tracing::warn!(signal, source = from, value, age_seconds, "signal is stale, still used");
-            }
-            (_, "unknown") => tracing::warn!(signal, source = from, "signal is unknown"),
-            (_, fallback) => tracing::warn!(
+            "unknown" => tracing::warn!(signal, source = from, "signal is unknown"),
+            fallback => tracing::warn!(
                 signal,
                 source = from,
                 fallback,
@@ -263,6 +264,7 @@ impl Teller {
                 "signal is too old: its fallback is used"
             ),
         }
+        self.was_known |= !matches!(state, "unknown" | "constant");
     }
 }
 
