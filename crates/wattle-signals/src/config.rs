@@ -48,7 +48,7 @@ pub enum SourceConfig {
     /// `prometheus`
     Prometheus(PrometheusConfig),
     /// `http-json`
-    HttpJson(HttpJsonConfig),
+    HttpJson(Box<HttpJsonConfig>),
     /// `csv`
     Csv(CsvConfig),
     /// `constant`

@@ -360,7 +360,7 @@ fn check_address(address: &str) -> Result<(), (String, &'static str)> {
     const EXPECTED: &str = "an address such as https://host/path";
     let uri: Uri = address.parse().map_err(|_| ("an address that is none".to_owned(), EXPECTED))?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
-        return Err((format!("an address with the scheme {:?}", uri.scheme_str().unwrap_or("")), EXPECTED));
+        return Err(("an address that begins with neither http:// nor https://".to_owned(), EXPECTED));
     }
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => Err((

@@ -21,7 +21,8 @@ pub trait Provider: Send {
     }
 
     /// Asks for what was from `since` on, what is, and what is forecast, as far as the source tells; older
-    /// points may come along. `now` is the time by this machine's clock.
+    /// points may come along, and what an earlier fetch of this provider told need not come again. `now` is
+    /// the time by this machine's clock.
     fn fetch(&mut self, since: UnixTime, now: UnixTime) -> Result<Fetched, FetchError>;
 }
 

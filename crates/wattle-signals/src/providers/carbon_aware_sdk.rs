@@ -23,6 +23,8 @@ const NAME: &str = "carbon-aware-sdk";
 const WANTED: &str = "a location that its /locations lists; check base_url";
 /// Of older times some of its upstreams know nothing.
 const LONGEST_PAST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The present value begins up to an hour ago, and may yet be corrected.
+const OVERLAP: Duration = Duration::from_secs(3600);
 
 /// `source = "carbon-aware-sdk"`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -60,6 +62,8 @@ pub struct CarbonAwareSdk {
     location: String,
     interval: Duration,
     forecast: Option<Extra>,
+    /// Until when it told the past.
+    told_until: Option<UnixTime>,
 }
 
 impl CarbonAwareSdk {
@@ -81,6 +85,7 @@ impl CarbonAwareSdk {
             location: config.location.clone(),
             interval: interval_of(NAME, "interval_seconds", config.interval_seconds)?,
             forecast: config.forecast.then(|| Extra::new("the forecast", Duration::from_secs(3600))),
+            told_until: None,
         })
     }
 
@@ -90,8 +95,8 @@ impl CarbonAwareSdk {
         now: UnixTime,
         points: &mut Points,
     ) -> Result<Option<i64>, FetchError> {
-        // The present value begins up to an hour ago.
-        let since = since.min(now - Duration::from_secs(3600)).max(now - LONGEST_PAST);
+        let told_until = self.told_until.filter(|until| *until <= now).unwrap_or(since);
+        let since = (since.max(told_until).min(now) - OVERLAP).max(now - LONGEST_PAST);
         let (start, end) = (iso(since), iso(now));
         let query = [("location", self.location.as_str()), ("time", &start), ("toTime", &end)];
         let answer = self.http.get("/emissions/bylocation", &query, WANTED, now)?;
@@ -112,6 +117,7 @@ impl CarbonAwareSdk {
                 ));
             }
         }
+        self.told_until = Some(now);
         Ok(answer.clock_ahead_seconds)
     }
 

@@ -65,6 +65,8 @@ pub struct Prometheus {
     query: String,
     factor: f64,
     step: Duration,
+    /// Until when it answered. What is past does not change.
+    told_until: Option<UnixTime>,
 }
 
 impl Prometheus {
@@ -98,6 +100,7 @@ impl Prometheus {
             query: config.query.clone(),
             factor: factor_of(NAME, config.unit, quantity)?,
             step,
+            told_until: None,
         })
     }
 
@@ -221,6 +224,7 @@ impl Provider for Prometheus {
     fn fetch(&mut self, since: UnixTime, now: UnixTime) -> Result<Fetched, FetchError> {
         let mut points = Points::new(self.head.quantity, self.factor, now);
         let query = self.query.clone();
+        let since = since.max(self.told_until.filter(|until| *until <= now).unwrap_or(since));
         let answer = if since + self.step * 2 < now {
             // Whole steps, so that the same times come back when asked again.
             let step = i64::try_from(self.step.as_secs()).unwrap_or(i64::MAX).max(1);
@@ -234,6 +238,7 @@ impl Provider for Prometheus {
             self.http.get("/api/v1/query", &[("query", query.as_str())], WANTED, now)?
         };
         self.take_result(&answer.json, &mut points)?;
+        self.told_until = Some(now);
         Ok(points.finish(Some(self.step), answer.clock_ahead_seconds))
     }
 }

@@ -53,6 +53,8 @@ pub struct UkCarbonIntensity {
     before: &'static str,
     after: String,
     past: Extra,
+    /// Until when the past was told.
+    told_until: Option<UnixTime>,
 }
 
 impl UkCarbonIntensity {
@@ -93,6 +95,7 @@ impl UkCarbonIntensity {
             before,
             after,
             past: Extra::new("the past", Duration::ZERO),
+            told_until: None,
         })
     }
 
@@ -176,10 +179,16 @@ impl Provider for UkCarbonIntensity {
         let mut points = Points::new(Quantity::CarbonIntensity, 1.0, now);
         let from = now - SETTLES;
         let clock_ahead = self.ask(from, "fw48h", now, &mut points)?;
-        if since < from && self.past.is_due(now) {
-            let since = since.max(now - LONGEST_PAST);
+        // What was told before has settled since, unless there was nobody to tell it for a while.
+        let since = since.max(now - LONGEST_PAST).max(self.told_until.unwrap_or(since));
+        if since >= from {
+            self.told_until = Some(now);
+        } else if self.past.is_due(now) {
             match self.ask(since, &iso_minutes(from), now, &mut points) {
-                Ok(_) => self.past.answered(now),
+                Ok(_) => {
+                    self.past.answered(now);
+                    self.told_until = Some(now);
+                }
                 Err(error) => points.note(self.past.failed(now, &error)),
             }
         }

@@ -181,7 +181,8 @@ impl WattTime {
             match json::text(meta, key) {
                 Some(told) if told == asked => {}
                 Some(told) => {
-                    let found = format!("an answer with meta.{key} {}", self.say(told));
+                    let found =
+                        format!("an answer with meta.{key} {}", shortened(&self.without_secrets(told)));
                     return Err(self.http.nonsense(found, format!("{asked:?}")));
                 }
                 // The unit is never guessed.
@@ -195,13 +196,13 @@ impl WattTime {
         Ok(seconds.filter(|seconds| (1..=86_400).contains(seconds)).map_or(STEP, Duration::from_secs))
     }
 
-    /// What it sent, without the token that it gave.
-    fn say(&self, text: &str) -> String {
-        let text = match &self.token {
+    /// `text` of its own without the password and without the token that it gave.
+    fn without_secrets(&self, text: &str) -> String {
+        let text = self.door.without_secrets(text);
+        match &self.token {
             Some((token, _)) => text.replace(token.expose(), "***"),
-            None => text.to_owned(),
-        };
-        shortened(&self.door.without_secrets(&text))
+            None => text,
+        }
     }
 
     fn take_all(
@@ -217,7 +218,7 @@ impl WattTime {
             let at = match json::time(item, "point_time") {
                 Ok(at) => at,
                 Err(problem) => {
-                    points.note(format!("a value: found {}", self.door.without_secrets(&problem)));
+                    points.note(format!("a value: found {}", self.without_secrets(&problem)));
                     continue;
                 }
             };
