@@ -1,5 +1,7 @@
 //! Grams of joules: what serving emits by the energy it takes, and by what making the device emitted.
 
+pub mod mix;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

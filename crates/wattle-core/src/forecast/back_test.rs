@@ -59,18 +59,14 @@ pub fn back_test(history: &History, model: Model, origins: Origins, ahead: Durat
     if model == Model::Regression {
         // One pass for each time of the day: a pass makes one forecast a day.
         let day = history.steps_a_day();
-        if every % day == 0 {
-            for (index, made) in regression::forecasts(history, first, until, leads)?.iter().enumerate() {
-                if (index * day).is_multiple_of(every) {
-                    tally.add(first + index * day, made);
-                }
-            }
-        } else {
-            for begin in (first..until).step_by(every).take_while(|begin| begin - first < day) {
+        let is_due = |origin: &usize| (origin - first).is_multiple_of(every);
+        for begin in first..until.min(first + day) {
+            if (begin..until).step_by(day).any(|origin| is_due(&origin)) {
                 let made = regression::forecasts(history, begin, until, leads)?;
-                let due = |origin: usize| (origin - first).is_multiple_of(every);
-                for (index, made) in made.iter().enumerate().filter(|(index, _)| due(begin + index * day)) {
-                    tally.add(begin + index * day, made);
+                for (origin, made) in
+                    (begin..until).step_by(day).zip(&made).filter(|(origin, _)| is_due(origin))
+                {
+                    tally.add(origin, made);
                 }
             }
         }

@@ -139,7 +139,9 @@ fn spread(errors: &[Vec<f64>], around: usize) -> Vec<Option<(f64, f64)>> {
         let until = errors.len().min(lead + around + 1);
         let mut near: Vec<f64> = errors[lead.saturating_sub(around)..until].concat();
         near.sort_by(f64::total_cmp);
-        let rank = ((near.len() + 1) as f64 * (1.0 - NOMINAL_COVERAGE) / 2.0).floor() as usize;
+        let left_out = (near.len() + 1) as f64 * (1.0 - NOMINAL_COVERAGE) / 2.0;
+        // What is whole but for rounding is whole.
+        let rank = (left_out + 1e-9).floor() as usize;
         let low = near.get(rank.checked_sub(1)?)?;
         let high = near.get(near.len() - rank)?;
         Some((*low, *high))
