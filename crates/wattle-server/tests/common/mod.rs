@@ -33,6 +33,17 @@ pub(crate) async fn start(
     policy: &str,
     power_cap: Option<Signal>,
 ) -> (Server, TempDir, Clock) {
+    let cap = power_cap.map(|cap| SignalSource::configured(cap, Quantity::Power, "a test"));
+    start_with(profile, policy, cap, None).await
+}
+
+/// As [`start`], with signals from anywhere.
+pub(crate) async fn start_with(
+    profile: &str,
+    policy: &str,
+    power_cap: Option<SignalSource>,
+    carbon_intensity: Option<SignalSource>,
+) -> (Server, TempDir, Clock) {
     let clock = Clock::start();
     let profile = Profile::parse(profile, "a test").unwrap();
     let profiles = BTreeMap::from([(ModelName::from(MODEL), profile)]);
@@ -60,8 +71,8 @@ pub(crate) async fn start(
         budget: CoreBudget::new(2),
         device: Held::new(Box::new(device)),
         policy: build(policy, &options).unwrap(),
-        power_cap: power_cap.map(|cap| SignalSource::configured(cap, Quantity::Power, "a test")),
-        carbon_intensity: None,
+        power_cap,
+        carbon_intensity,
         accounting: Default::default(),
         tick: TICK,
         ledger: None,
