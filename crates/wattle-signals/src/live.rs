@@ -51,6 +51,9 @@ impl LiveSignal {
         });
         let of_thread = Arc::clone(&shared);
         let handle = thread::Builder::new().name(format!("signal {name}")).spawn(move || {
+            let publish = |poller: &Poller| of_thread.known.store(Arc::new(poller.known().clone()));
+            poller.plan(clock());
+            publish(&poller);
             let first = poller.known().next_ask.saturating_since(clock());
             let mut due = Instant::now() + first;
             while !of_thread.stop.load(Ordering::Acquire) {
@@ -60,8 +63,10 @@ impl LiveSignal {
                     continue;
                 }
                 let wait = poller.ask(clock());
-                of_thread.known.store(Arc::new(poller.known().clone()));
                 due = Instant::now() + wait;
+                publish(&poller);
+                poller.plan(clock());
+                publish(&poller);
             }
             poller.write_cache(clock());
         })?;

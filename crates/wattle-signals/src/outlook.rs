@@ -82,7 +82,8 @@ impl Outlook {
 /// Keeps a forecast of our own up to date: a new one for each step of which something new is known.
 #[derive(Debug, Default)]
 pub(crate) struct Planner {
-    made_of: Option<(UnixTime, Duration)>,
+    /// Up to which of our steps, counted since 1970, and of values how long.
+    made_of: Option<(i64, Duration)>,
     outlook: Option<Arc<Outlook>>,
 }
 
@@ -91,7 +92,7 @@ impl Planner {
         let made_of = series.settled(now).last().map(|(at, _)| {
             // Learning takes a while on a small machine: once for each of our steps is enough.
             let step = STEPS[0].as_secs().cast_signed();
-            (UnixTime::from_secs(at.as_secs().div_euclid(step)), series.step())
+            (at.as_secs().div_euclid(step), series.step())
         });
         if made_of != self.made_of {
             self.made_of = made_of;

@@ -143,7 +143,6 @@ impl Poller {
                 self.known.series = cached.series;
                 // A clock that was wrong then or is now keeps nobody from asking for long.
                 self.known.next_ask = cached.not_before.clamp(now, now + self.pace.shortest());
-                self.plan(now);
             }
             Err(error) => {
                 tracing::warn!(signal = self.options.name, %error, "signal starts without its cache")
@@ -181,7 +180,6 @@ impl Poller {
                 (self.clocks_differ, self.known.clock_ahead_seconds) = (differ, ahead);
                 let step = fetched.step.unwrap_or(self.pace.interval);
                 self.known.series.merge(&fetched.points, Some(step), now);
-                self.plan(now);
                 None
             }
             Err(error) => {
@@ -217,8 +215,9 @@ impl Poller {
         self.written_at = Some(now);
     }
 
-    /// Makes a forecast of our own, where the source makes none.
-    fn plan(&mut self, now: UnixTime) {
+    /// Makes a forecast of our own, where the source makes none. Learning from years takes a while: what
+    /// was asked is known before.
+    pub fn plan(&mut self, now: UnixTime) {
         let series = &self.known.series;
         let day = Duration::from_secs(86_400);
         let tells_ahead = series.ahead(now, day, self.options.rule.give_up_after).len() >= 2;

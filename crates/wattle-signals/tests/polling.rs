@@ -266,6 +266,8 @@ fn where_the_source_tells_nothing_ahead_we_forecast_from_what_was() {
     let mut poller = Poller::new(provider, options(Fallback::Hold, None), UnixTime::from_secs(START));
     let now = START + 30 * 24 * HOUR;
     poller.ask(UnixTime::from_secs(now));
+    assert_eq!(poller.known().outlook, None);
+    poller.plan(UnixTime::from_secs(now));
     let day = Duration::from_secs(24 * 3600);
     let expected = ahead(poller.known(), UnixTime::from_secs(now), day, day);
     assert!(matches!(expected.by, Some(Forecaster::Model(_))), "{:?}", expected.by);

@@ -79,6 +79,7 @@ pub(crate) fn run(args: &SignalsArgs) -> Result<()> {
                     poller.write_cache(now);
                     failed.extend(poller.known().last_error.clone());
                 }
+                poller.plan(wall_clock());
                 let (options, now) = (poller.options(), wall_clock());
                 reports.push(Report::of(&options.name, poller.known(), &options.rule, now, AHEAD));
             }
