@@ -1,5 +1,6 @@
 //! One GET request and what its answer means: the same politeness and the same errors for every source.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -131,7 +132,19 @@ impl Http {
                 ));
             }
         }
-        let agent = Agent::config_builder()
+        let is_here = is_this_machine(base_url);
+        if !logins.is_empty() && !is_here && base_url.starts_with("http://") {
+            tracing::warn!(
+                source = source_name,
+                "the token is sent unencrypted: the address is not https://"
+            );
+        }
+        let mut agent = Agent::config_builder();
+        if is_here {
+            // A proxy of the environment would look for the source on its own machine.
+            agent = agent.proxy(None);
+        }
+        let agent = agent
             .http_status_as_error(false)
             // A redirect would carry the token to wherever it points.
             .max_redirects(0)
@@ -372,6 +385,13 @@ fn check_address(address: &str) -> Result<(), (String, &'static str)> {
     }
 }
 
+/// Whether an address that was checked is of the machine that asks.
+fn is_this_machine(address: &str) -> bool {
+    let host = address.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
+}
+
 /// The host of an address that was checked, for names of sources.
 pub(crate) fn host_of(address: &str) -> String {
     address
@@ -424,6 +444,19 @@ mod tests {
         .unwrap_err();
         assert!(!format!("{error} {error:?}").contains("swordfish"), "{error}");
         assert_eq!(host_of("http://user:swordfish@host:90/path"), "host:90");
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for (address, is_here) in [
+            ("http://localhost:9090/x", true),
+            ("http://127.0.0.53", true),
+            ("http://[::1]:80/", true),
+            ("http://localhost.example.org", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(is_this_machine(address), is_here, "{address}");
+        }
     }
 
     #[test]

@@ -168,7 +168,7 @@ impl CsvFile {
             let value = match value {
                 "" => None,
                 text => Some(text.parse().map_err(|_| {
-                    wrong(line, format!("{text:?}"), "a number, or nothing where there is none")
+                    wrong(line, times::shortened(text), "a number, or nothing where there is none")
                 })?),
             };
             rows.push((at, value));

@@ -2,7 +2,7 @@
 //!
 //! `latest` is the present hour and mostly an estimate; `history` holds the last 24 hours and settles it
 //! later. The forecast is of a paid plan. Where a zone is not known the service answers for the place of
-//! the caller's address, so what it says about its zone is checked.
+//! the caller's address: it is asked not to, and what it says about its zone is checked.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -118,7 +118,11 @@ impl ElectricityMaps {
 
     fn ask(&mut self, what: &str, wanted: &str, now: UnixTime) -> Result<(Value, Option<i64>), FetchError> {
         let path = format!("/carbon-intensity/{what}");
-        let query = [("zone", self.zone.as_str()), ("emissionFactorType", self.factors)];
+        let query = [
+            ("zone", self.zone.as_str()),
+            ("emissionFactorType", self.factors),
+            ("shouldUseFallbackCallerLookup", "false"),
+        ];
         let answer = self.http.get(&path, &query, wanted, now)?;
         for (key, asked) in [("zone", self.zone.as_str()), ("emissionFactorType", self.factors)] {
             if let Some(told) = json::text(&answer.json, key)

@@ -107,3 +107,46 @@ fn a_provider_asks_nobody_before_it_is_told_to() {
     assert_eq!(source.head().zone.as_deref(), Some("DE"));
     assert_eq!(source.interval().as_secs(), 900);
 }
+
+#[test]
+fn an_example_of_each_source_makes_a_provider() {
+    let examples = [
+        ("source = \"electricity-maps\"\nzone = \"DE\"\ntoken_file = \"token\"", Quantity::CarbonIntensity),
+        (
+            "source = \"watttime\"\nregion = \"CAISO_NORTH\"\nusername = \"ada\"\npassword_file = \"token\"",
+            Quantity::CarbonIntensity,
+        ),
+        ("source = \"uk-carbon-intensity\"\nregion = 11", Quantity::CarbonIntensity),
+        (
+            "source = \"carbon-aware-sdk\"\nbase_url = \"http://localhost:8080\"\nlocation = \"westus\"\n\
+             kind = \"marginal\"",
+            Quantity::CarbonIntensity,
+        ),
+        (
+            "source = \"prometheus\"\nbase_url = \"http://localhost:9090\"\nquery = \"sum(pv_power_kilowatts)\"\n\
+             unit = \"kW\"",
+            Quantity::Power,
+        ),
+        (
+            "source = \"http-json\"\nurl = \"http://localhost/cap.json\"\nvalue_path = \"cap.watts\"\n\
+             time_path = \"cap.at\"\nunit = \"W\"\nheaders = { \"X-Key\" = { file = \"token\" } }",
+            Quantity::Power,
+        ),
+        (
+            "source = \"csv\"\nfile = \"grid.csv\"\nvalue_column = \"g_per_kwh\"\nunit = \"g/kWh\"",
+            Quantity::CarbonIntensity,
+        ),
+        (
+            "source = \"constant\"\nvalue = 295\nunit = \"g/kWh\"\nzone = \"Europe\"\nkind = \"average\"",
+            Quantity::CarbonIntensity,
+        ),
+    ];
+    let folder = folder();
+    std::fs::write(folder.path().join("grid.csv"), "time,g_per_kwh\n2026-11-21T21:00:00Z,212\n").unwrap();
+    assert_eq!(examples.len(), SOURCES.len());
+    for ((text, quantity), source) in examples.into_iter().zip(SOURCES) {
+        assert!(text.contains(&format!("source = \"{source}\"")), "{text}");
+        let provider = build(&config(text), quantity, folder.path()).unwrap();
+        assert_eq!(provider.head().quantity, quantity);
+    }
+}

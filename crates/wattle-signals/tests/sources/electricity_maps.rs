@@ -60,6 +60,7 @@ fn past_present_and_forecast_become_points_with_their_statuses() {
     for seen in server.seen() {
         assert_eq!(seen.header("auth-token"), Some(SECRET));
         assert_eq!(seen.parameter("zone"), Some("GB"));
+        assert_eq!(seen.parameter("shouldUseFallbackCallerLookup"), Some("false"));
         assert_eq!(seen.parameter("emissionFactorType"), Some("lifecycle"));
         assert!(seen.header("user-agent").unwrap().starts_with("wattle/"));
     }

@@ -83,10 +83,9 @@ fn times_without_an_offset_are_utc_where_it_is_said() {
 
 #[test]
 fn a_constant_says_the_same_at_all_times() {
-    let text = "source = \"constant\"\nvalue = 0.4\nunit = \"kg/MWh\"\nscope = \"direct\"";
-    let text = text.replace("0.4", "400");
+    let text = "source = \"constant\"\nvalue = 400\nunit = \"kg/MWh\"\nscope = \"direct\"";
     let folder = tempfile::tempdir().unwrap();
-    let mut source = build(&config(&text), Quantity::CarbonIntensity, folder.path()).unwrap();
+    let mut source = build(&config(text), Quantity::CarbonIntensity, folder.path()).unwrap();
     for time in [SINCE, NOW] {
         let fetched = source.fetch(SINCE, time).unwrap();
         assert_eq!(told(&fetched), [(time, 400.0, PointStatus::Unknown)]);
