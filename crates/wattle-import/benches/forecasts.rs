@@ -3,7 +3,10 @@
 //!
 //! Day-ahead: from every hour of the last 365 days (of the last half of a shorter series) the next 24 h, all
 //! errors weighing the same; and the same from 00:00 in universal time alone. The seasonal-naive that
-//! others are compared with is the better of day and week over these hours.
+//! others are compared with is the better of day and week over these hours. Beside them the share of values
+//! inside the intervals of the model picked anew at 00:00 of each day, and the seconds that all forecasts
+//! from 00:00 take. "mix seen": with the generation by source up to the origin. "forecasts": with those of
+//! weather and generation in the file, taken as DACF gives them.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![allow(clippy::unwrap_used, reason = "a benchmark may fail so")]
@@ -26,7 +29,7 @@ fn main() {
         println!("passed over: WATTLE_DATA names no folder of published files");
         return;
     };
-    println!("MAPE in %, and of the last two the share less than the better seasonal-naive has");
+    println!("MAPE in %, in parentheses the change against the better seasonal-naive in %");
     println!(
         "{:<32} {:>6} {:>6} {:>6} {:>6} {:>13} {:>13} {:>7} {:>7}",
         "zone", "days", "persis", "day", "week", "regression", "regr. 00:00", "80 %", "seconds"

@@ -10,7 +10,7 @@ mod zones;
 use std::path::PathBuf;
 
 use wattle_core::forecast::{History, Model, back_test, pick};
-use zones::{CISO, DAY, ERCO, ISNE, ZONES, Zone, last_year};
+use zones::{CISO, DAY, ERCO, ISNE, ZONES, last_year};
 
 fn data() -> Option<PathBuf> {
     let folder = std::env::var_os("WATTLE_DATA").map(PathBuf::from).filter(|folder| folder.is_dir());
@@ -52,29 +52,28 @@ fn day_ahead_from_the_intensity_alone_beats_seasonal_naive_in_every_zone() {
 }
 
 #[test]
-fn of_a_year_of_hours_the_regression_is_picked_and_its_intervals_hold_the_next_days() {
+fn the_regression_is_picked_most_days_and_intervals_hold_about_80_percent_of_what_comes() {
     let Some(data) = data() else { return };
-    let held = |zone: &Zone| {
+    let (mut inside, mut values, mut learned, mut picks) = (0, 0, 0, 0);
+    for zone in [CISO, ISNE, ERCO] {
         let whole = zone.history(&data);
-        let (mut inside, mut all) = (0, 0);
-        for days in 1..=20 {
-            let history = whole.until(whole.end() - DAY * days * 9);
+        for days in 1..=6 {
+            let history = whole.until(whole.end() - DAY * days * 30);
             let picked = pick(&history, DAY).unwrap();
             assert_eq!(picked.scores().len(), Model::ALL.len());
+            learned += u32::from(picked.model() == Model::Regression);
+            picks += 1;
             let made = picked.forecast(&history).unwrap();
-            let came = &whole.values()[history.values().len()..];
-            for (point, came) in made.points.iter().zip(came) {
+            for (point, came) in made.points.iter().zip(&whole.values()[history.values().len()..]) {
                 let (interval, came) = (point.interval.unwrap(), came.unwrap());
-                assert!(interval.low <= point.value && point.value <= interval.high);
-                inside += usize::from(interval.low <= came && came <= interval.high);
-                all += 1;
+                inside += u32::from((interval.low..=interval.high).contains(&came));
+                values += 1;
             }
         }
-        inside as f64 / f64::from(all)
-    };
-    for zone in [CISO, ISNE, ERCO] {
-        let held = held(&zone);
-        println!("{}: {:.0} % of values inside intervals of 80 %", zone.name, 100.0 * held);
-        assert!((0.65..0.95).contains(&held), "{}: {held}", zone.name);
     }
+    let held = f64::from(inside) / f64::from(values);
+    println!("{learned} of {picks} times the regression; {:.0} % of {values} values held", 100.0 * held);
+    assert!(3 * learned > 2 * picks);
+    // 18 days: those of one day are off together. The benchmark has whole years.
+    assert!((0.65..0.95).contains(&held), "{held}");
 }

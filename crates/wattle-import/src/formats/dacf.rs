@@ -1,8 +1,8 @@
 //! DACF's hourly generation by source, and its files of direct emissions.
 //!
-//! Generation is in MW by the hour, universal time. The direct carbon intensity is the mean of the sources
-//! weighted by generation ([`DIRECT_DACF`]): coal 760, gas 370, oil 406, other 575 g/kWh, the rest 0. That gives the column
-//! `carbon_intensity` of DACF's files of direct emissions to the digit they print.
+//! Generation is in MW by the hour, universal time. The direct carbon intensity is that of the mix by
+//! [`DIRECT_DACF`]. It gives the column `carbon_intensity` of DACF's files of direct emissions to the digit
+//! they print.
 
 use wattle_core::carbon::mix::DIRECT_DACF;
 
