@@ -49,7 +49,7 @@ pub(crate) struct SignalTable {
 
 /// The power cap: from a source of its own, or of what the site makes.
 enum CapTable {
-    Source(SignalTable),
+    Source(Box<SignalTable>),
     Supply(SupplyRule),
 }
 
@@ -84,7 +84,7 @@ impl<'de> Deserialize<'de> for CapTable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut keys = Map::deserialize(deserializer)?;
         if keys.get("source").and_then(Value::as_str) != Some("supply") {
-            return SignalTable::of(keys).map(Self::Source).map_err(D::Error::custom);
+            return SignalTable::of(keys).map(Box::new).map(Self::Source).map_err(D::Error::custom);
         }
         keys.remove("source");
         let rule: SupplyRule = serde_json::from_value(Value::Object(keys)).map_err(D::Error::custom)?;

@@ -209,7 +209,7 @@ fn by(by: &Forecaster) -> String {
 
 /// How old a reading is; a constant that stands in is of no time.
 fn age_seconds(reading: &SignalReading) -> Option<u64> {
-    (reading.freshness != Freshness::Constant).then(|| reading.age.as_secs())
+    (reading.freshness != Freshness::Constant).then_some(reading.age.as_secs())
 }
 
 fn iso(at: UnixTime) -> String {
