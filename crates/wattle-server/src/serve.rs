@@ -17,7 +17,6 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policy::Policy;
-use wattle_core::signal::{Signal, SignalHead};
 use wattle_core::time::Timestamp;
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
@@ -28,7 +27,7 @@ use wattle_runtime::runtime::Runtime;
 use crate::accounts::{AccountsConfig, Classes};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::control_loop::{Control, ControlConfig, ControlSurroundings, Waker};
+use crate::control_loop::{Control, ControlConfig, ControlSurroundings, SignalSource, Waker};
 use crate::data_plane::grpc::Service;
 use crate::data_plane::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::data_plane::{DataPlane, health, http};
@@ -68,9 +67,9 @@ pub struct ServeConfig {
     /// What decides the knobs.
     pub policy: Box<dyn Policy>,
     /// The power cap in watts, if there is one.
-    pub power_cap: Option<Signal>,
-    /// Carbon intensity in gCO2e/kWh and where it is from, if known.
-    pub carbon_intensity: Option<(Signal, Arc<SignalHead>)>,
+    pub power_cap: Option<SignalSource>,
+    /// Where carbon intensity in gCO2e/kWh is from, if known.
+    pub carbon_intensity: Option<SignalSource>,
     /// How emissions are counted.
     pub accounting: CarbonAccounting,
     /// Length of a fast tick of the control loop.

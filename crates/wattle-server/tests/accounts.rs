@@ -19,6 +19,7 @@ use wattle_core::ledger::{Account, PowerSplit, Totals};
 use wattle_core::profile::Profile;
 use wattle_core::signal::{Quantity, Signal, SignalHead};
 use wattle_core::units::Watts;
+use wattle_server::control_loop::SignalSource;
 use wattle_server::data_plane::proto;
 use wattle_server::data_plane::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use wattle_server::data_plane::proto::infer_parameter::ParameterChoice;
@@ -43,7 +44,7 @@ async fn start() -> (Server, TempDir) {
         let family = "[[variants]]\nmodel = \"digits-xs\"\nquality = 0.9\n";
         std::fs::write(config.models.join("digits/family.toml"), family).unwrap();
         let head = SignalHead::configured(Quantity::CarbonIntensity, "assumed: a test's constant");
-        config.carbon_intensity = Some((Signal::Constant(360.0), Arc::new(head)));
+        config.carbon_intensity = Some(SignalSource::Configured(Signal::Constant(360.0), Arc::new(head)));
         config.accounting = CarbonAccounting { pue: 1.5, ..CarbonAccounting::default() };
         config.accounts.class_header = Some("x-tenant".parse().unwrap());
         config.accounts.max_classes = 2;

@@ -9,6 +9,8 @@
 mod back_off;
 mod cap;
 mod loop_thread;
+mod signals;
+mod source;
 mod status;
 mod waker;
 
@@ -27,7 +29,6 @@ use wattle_core::id::ModelName;
 use wattle_core::ledger::PowerSplit;
 use wattle_core::policy::Policy;
 use wattle_core::profile::Profile;
-use wattle_core::signal::{Signal, SignalHead};
 use wattle_core::units::Watts;
 use wattle_device::deadman::Stalls;
 use wattle_device::device::DeviceInfo;
@@ -40,6 +41,7 @@ use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
 pub use cap::{CapOrigin, CapOverride};
+pub use source::{AskingStatus, STATES, SignalSource, SignalStatus};
 pub use status::{
     AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status,
 };
@@ -64,10 +66,10 @@ pub struct ControlConfig {
     pub device: Held,
     /// The policy it asks.
     pub policy: Box<dyn Policy>,
-    /// The power cap, when there is one. Watts over the time since the server started.
-    pub power_cap: Option<Signal>,
-    /// Carbon intensity in gCO2e/kWh over the time since the server started, and where it is from.
-    pub carbon_intensity: Option<(Signal, Arc<SignalHead>)>,
+    /// The power cap in watts, when there is one.
+    pub power_cap: Option<SignalSource>,
+    /// Carbon intensity in gCO2e/kWh, when it is known where to have it from.
+    pub carbon_intensity: Option<SignalSource>,
     /// How emissions are counted.
     pub accounting: CarbonAccounting,
     /// Length of a fast tick.

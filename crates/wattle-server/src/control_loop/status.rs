@@ -11,6 +11,7 @@ use wattle_core::refinement::Drift;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::cap::CapOrigin;
+use super::source::SignalStatus;
 use crate::accounts::ClassesStatus;
 use crate::meter::{Meter, Rates};
 
@@ -33,6 +34,8 @@ pub struct Status {
     pub carbon_intensity_g_per_kwh: Option<CarbonIntensity>,
     /// Where the carbon intensity comes from.
     pub carbon_source: Option<String>,
+    /// Each configured signal: what it says, how old that is, and how its source does.
+    pub signals: Vec<SignalStatus>,
     /// The ledger's totals since the server started.
     pub ledger: Totals,
     /// Whether the books close: metered = attributed + idle.
@@ -73,6 +76,7 @@ impl Status {
             power_cap_origin: CapOrigin::None,
             carbon_intensity_g_per_kwh: None,
             carbon_source: None,
+            signals: Vec::new(),
             ledger: Totals::default(),
             closure: Totals::default().closure(),
             accounts: Vec::new(),

@@ -12,13 +12,14 @@ use tempfile::TempDir;
 use wattle_core::id::ModelName;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::profile::Profile;
-use wattle_core::signal::Signal;
+use wattle_core::signal::{Quantity, Signal};
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_runtime::tensor::{Datatype, Tensor};
 use wattle_server::clock::Clock;
+use wattle_server::control_loop::SignalSource;
 use wattle_server::executor::{Asker, Submission};
 use wattle_server::serve::{ServeConfig, Server};
 
@@ -34,7 +35,8 @@ pub(crate) async fn start(
     policy: &str,
     power_cap: Option<Signal>,
 ) -> (Server, TempDir, Clock) {
-    start_with(profile, policy, |config| config.power_cap = power_cap).await
+    let cap = power_cap.map(|cap| SignalSource::configured(cap, Quantity::Power, "a test"));
+    start_with(profile, policy, |config| config.power_cap = cap).await
 }
 
 /// As [`start`], with what `change` makes of its configuration.

@@ -9,4 +9,5 @@ pub(crate) mod report;
 pub(crate) mod reproduce;
 pub(crate) mod runtimes;
 pub(crate) mod serve;
+pub(crate) mod signals;
 pub(crate) mod simulate;
