@@ -49,7 +49,7 @@ pub fn fullest(slices: u32) -> Vec<Vec<u32>> {
     let mut all = BTreeSet::new();
     place(profiles(slices), 0, slices, &mut Vec::new(), &mut all);
     let kept = all.iter().filter(|set| !all.iter().any(|other| other != *set && contains(other, set)));
-    let mut kept: Vec<Vec<u32>> = kept.cloned().collect();
+    let mut kept: Vec<Vec<u32>> = kept.filter(|set| !set.is_empty()).cloned().collect();
     kept.reverse();
     kept
 }
@@ -58,7 +58,7 @@ pub fn fullest(slices: u32) -> Vec<Vec<u32>> {
 pub fn is_legal(slices: u32, sizes: &[u32]) -> bool {
     let mut sorted = sizes.to_vec();
     sorted.sort_unstable_by(|a, b| b.cmp(a));
-    fullest(slices).iter().any(|full| contains(full, &sorted))
+    sorted.is_empty() || fullest(slices).iter().any(|full| contains(full, &sorted))
 }
 
 /// Every placement of further instances on the free memory slices, as sets of sizes.

@@ -1,0 +1,1 @@
+//! Fleet files, lawful and not.
