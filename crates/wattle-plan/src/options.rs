@@ -26,12 +26,10 @@ use wattle_core::units::Megahertz;
 use crate::fleet::{FleetError, Loaded, Objective};
 use crate::instance::{Clock, Entry, Instance, Kind};
 use crate::layout;
-use rows::Rows;
+use rows::{Group, Rows};
 
 /// The share of requests whose latency is bounded.
 const TAIL_SHARE: f64 = 0.99;
-/// Ways to cut a model's load that are offered, at most.
-const MOST_CUTS: usize = 4;
 /// Idle power of what nobody knows the limit of, to weigh power against devices.
 const MOST_WATTS: f64 = 2000.0;
 
@@ -135,9 +133,12 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
     };
     let mut reasons: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let mut rows = Rows::new(loaded);
+    let mut fits = Vec::new();
+    // The fewest parts in which each kind of device carries a model. More would only help to fill corners.
+    let mut cuts: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); fleet.models.len()];
     let devices: f64 = fleet.devices.iter().map(|entry| f64::from(entry.count)).sum();
     for (index, entry) in fleet.devices.iter().enumerate() {
-        let (slots, layouts) = cuts(loaded, index, restrict, &mut made.notes);
+        let (slots, layouts) = ways_to_cut(loaded, index, restrict, &mut made.notes);
         let idle = rows.idle_watts(index)?;
         let embodied = embodied_grams_per_hour(loaded, index);
         if embodied.is_none() && fleet.objective == Objective::Carbon {
@@ -185,9 +186,15 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
             });
         }
         for model in 0..fleet.models.len() {
-            let mut maker = Maker { loaded, rows: &mut rows, device: index, model, slots: &slots, clocks: &clocks };
-            if let Err(reason) = maker.fill(&mut kind, &mut made.choices) {
-                reasons.entry(model).or_default().push(format!("{}: {reason}", entry.name));
+            let found = Fits::find(&mut rows, index, model, &slots, &clocks);
+            match found {
+                Ok(found) => {
+                    cuts[model].extend(found.least.iter().flatten().copied().min());
+                    fits.push(found);
+                }
+                Err(reason) => {
+                    reasons.entry(model).or_default().push(format!("{}: {reason}", entry.name));
+                }
             }
         }
         made.instance.kinds.push(kind);
@@ -197,6 +204,11 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
             clocks,
             embodied_grams_per_hour: embodied,
         });
+    }
+    for found in &fits {
+        if let Some(kind) = made.instance.kinds.get_mut(found.device) {
+            found.fill(loaded, &cuts[found.model], kind, &mut made.choices);
+        }
     }
     for (model, why) in reasons {
         if why.len() == fleet.devices.len() {
@@ -218,7 +230,7 @@ fn embodied_grams_per_hour(loaded: &Loaded, device: usize) -> Option<f64> {
 }
 
 /// The slots of a kind of device, and the ways to cut it into them.
-fn cuts(
+fn ways_to_cut(
     loaded: &Loaded,
     device: usize,
     restrict: Restrict,
@@ -286,14 +298,14 @@ fn cuts(
     (slots, layouts)
 }
 
-/// Makes the entries of one model on one kind of device.
-struct Maker<'a, 'l> {
-    loaded: &'l Loaded,
-    rows: &'a mut Rows<'l>,
+/// Where one model fits on one kind of device.
+struct Fits {
     device: usize,
     model: usize,
-    slots: &'a [Slot],
-    clocks: &'a [Option<Megahertz>],
+    /// By slot: rows that differ in batch size only, with the numbers of their clocks.
+    groups: Vec<Vec<Group>>,
+    /// By slot: the fewest parts in which it carries the model at some clock.
+    least: Vec<Option<u32>>,
 }
 
 /// A row as it is in a slot.
@@ -309,48 +321,51 @@ struct Fitted {
     basis: Basis,
 }
 
-impl Maker<'_, '_> {
-    /// Adds all entries to `kind`. Where there is none: why.
-    fn fill(&mut self, kind: &mut Kind, choices: &mut Vec<Choice>) -> Result<(), String> {
-        let most = self.loaded.fleet.most_replicas;
-        let (load, slo) = match self.loaded.fleet.models.get(self.model) {
-            Some(entry) => (entry.load_rps, entry.slo_ms / 1e3),
-            None => return Err("no such model".to_owned()),
-        };
-        let mut by_slot = Vec::new();
-        let mut least: Vec<Option<u32>> = Vec::new();
+impl Fits {
+    /// Looks at every slot. Errors: why the model fits none.
+    fn find(
+        rows: &mut Rows<'_>,
+        device: usize,
+        model: usize,
+        slots: &[Slot],
+        clocks: &[Option<Megahertz>],
+    ) -> Result<Self, String> {
+        let fleet = rows.fleet();
+        let (entry, most, headroom) = (&fleet.models[model], fleet.most_replicas, fleet.headroom);
+        let (load, slo) = (entry.load_rps, entry.slo_ms / 1e3);
+        let mut found = Self { device, model, groups: Vec::new(), least: Vec::new() };
         let mut near: Option<Near> = None;
-        for slot in self.slots {
-            let groups = self.rows.groups(self.device, self.model, slot, self.clocks)?;
+        for slot in slots {
+            let groups = rows.groups(device, model, slot, clocks)?;
             let fits = |parts: u32| {
-                groups.iter().any(|(_, group)| {
-                    self.chosen(group, load / f64::from(parts), slo, 0.0).is_some()
-                })
+                let load = load / f64::from(parts);
+                groups.iter().any(|(_, group)| chosen(group, load, slo, 0.0, headroom).is_some())
             };
-            least.push((1..=most).find(|parts| fits(*parts)));
-            if least.last().is_some_and(Option::is_none) {
-                for (_, group) in &groups {
-                    near = Near::better(near, Near::of(group));
-                }
+            found.least.push((1..=most).find(|parts| fits(*parts)));
+            for (_, group) in &groups {
+                near = Near::better(near, Near::of(group));
             }
-            by_slot.push(groups);
+            found.groups.push(groups);
         }
-        let cuts: BTreeSet<u32> = least.iter().flatten().copied().collect();
-        let cuts: Vec<u32> = cuts.into_iter().take(MOST_CUTS).collect();
-        if cuts.is_empty() {
-            return Err(match near {
-                Some(near) => near.told(load, slo, most),
-                None => self.rows.why_none(self.device, self.model),
-            });
+        if found.least.iter().any(Option::is_some) {
+            return Ok(found);
         }
-        for (slot, groups) in by_slot.iter().enumerate() {
-            let Some(least) = least.get(slot).copied().flatten() else { continue };
+        Err(near.map_or_else(|| rows.why_none(device, model), |near| near.told(load, slo, most)))
+    }
+
+    /// Adds the entries of the model, its load cut as in `cuts`, to `kind`.
+    fn fill(&self, loaded: &Loaded, cuts: &BTreeSet<u32>, kind: &mut Kind, choices: &mut Vec<Choice>) {
+        let fleet = &loaded.fleet;
+        let entry = &fleet.models[self.model];
+        let (load, slo) = (entry.load_rps, entry.slo_ms / 1e3);
+        for (slot, groups) in self.groups.iter().enumerate() {
+            let Some(least) = self.least.get(slot).copied().flatten() else { continue };
             for (clock, group) in groups {
                 let Some(at) = kind.clocks.get_mut(*clock) else { continue };
                 let floor = at.static_watts + at.shared_idle_watts;
                 for parts in cuts.iter().copied().filter(|parts| *parts >= least) {
-                    let Some((choice, busy, draw)) = self.chosen(group, load / f64::from(parts), slo, floor)
-                    else {
+                    let load = load / f64::from(parts);
+                    let Some((choice, busy, draw)) = chosen(group, load, slo, floor, fleet.headroom) else {
                         continue;
                     };
                     let Some(list) = at.entries.get_mut(slot) else { continue };
@@ -366,40 +381,44 @@ impl Maker<'_, '_> {
                 }
             }
         }
-        Ok(())
     }
+}
 
-    /// How `load` rows per second run with the rows of `group`, which differ in batch size only: the choice,
-    /// the share of time busy, and the mean draw over `floor`. `None`: they don't keep up, or are too slow.
-    fn chosen(&self, group: &[Fitted], load: f64, slo: f64, floor: f64) -> Option<(Choice, f64, f64)> {
-        let headroom = self.loaded.fleet.headroom;
-        let keeps = group.iter().find_map(|fitted| {
-            if load > fitted.capacity_rps * headroom * fitted.most_busy || fitted.tail_seconds > slo {
-                return None;
-            }
-            let instances = f64::from(fitted.instances);
-            let batch_seconds = f64::from(fitted.batch_size) * instances / fitted.capacity_rps;
-            let wait =
-                batch_wait_quantile_bound(load / instances, batch_seconds, fitted.batch_size, TAIL_SHARE)?;
-            let tail = fitted.tail_seconds + wait;
-            (tail <= slo * (1.0 + 1e-9)).then_some((fitted, tail))
-        });
-        let (fitted, tail) = keeps?;
-        let smallest = group
-            .iter()
-            .find(|other| other.batch_size <= fitted.batch_size && other.capacity_rps >= load)
-            .unwrap_or(fitted);
-        let busy = load / smallest.capacity_rps;
-        let draw = busy * (smallest.watts - floor).max(0.0);
-        let choice = Choice {
-            batch_size: fitted.batch_size,
-            instances: fitted.instances,
-            load_rps: load,
-            tail_ms: tail * 1e3,
-            basis: fitted.basis.max(Basis::Modelled),
-        };
-        Some((choice, busy, draw))
-    }
+/// How `load` rows per second run with the rows of `group`, which differ in batch size only: the choice,
+/// the share of time busy, and the mean draw over `floor`. `None`: they don't keep up, or are too slow.
+fn chosen(
+    group: &[Fitted],
+    load: f64,
+    slo: f64,
+    floor: f64,
+    headroom: f64,
+) -> Option<(Choice, f64, f64)> {
+    let keeps = group.iter().find_map(|fitted| {
+        if load > fitted.capacity_rps * headroom * fitted.most_busy || fitted.tail_seconds > slo {
+            return None;
+        }
+        let instances = f64::from(fitted.instances);
+        let batch_seconds = f64::from(fitted.batch_size) * instances / fitted.capacity_rps;
+        let wait =
+            batch_wait_quantile_bound(load / instances, batch_seconds, fitted.batch_size, TAIL_SHARE)?;
+        let tail = fitted.tail_seconds + wait;
+        (tail <= slo * (1.0 + 1e-9)).then_some((fitted, tail))
+    });
+    let (fitted, tail) = keeps?;
+    let smallest = group
+        .iter()
+        .find(|other| other.batch_size <= fitted.batch_size && other.capacity_rps >= load)
+        .unwrap_or(fitted);
+    let busy = load / smallest.capacity_rps;
+    let draw = busy * (smallest.watts - floor).max(0.0);
+    let choice = Choice {
+        batch_size: fitted.batch_size,
+        instances: fitted.instances,
+        load_rps: load,
+        tail_ms: tail * 1e3,
+        basis: fitted.basis.max(Basis::Modelled),
+    };
+    Some((choice, busy, draw))
 }
 
 /// How near a model comes to being served: for the reason told where it is not.

@@ -8,6 +8,7 @@
 
 mod bound;
 mod enumerate;
+mod exact;
 mod greedy;
 mod master;
 mod neighbours;
@@ -125,7 +126,7 @@ fn solve_scaled(
     }
     let columns: Vec<Column> = pool.0.values().cloned().collect();
     match master::choose(instance, &columns, known.as_deref(), time().mul_f64(MASTER_SHARE)) {
-        Chosen::Best(better) | Chosen::Some(better) => take_better(&mut known, better),
+        Chosen::Best(better) | Chosen::Some(better) => take_better(&mut known, trimmed(instance, better)),
         Chosen::None | Chosen::GaveUp => {}
     }
     if let Some(solved) = prove(instance, &bound, &mut known, time)? {
@@ -167,13 +168,20 @@ fn prove(
         pool.add(instance, column);
     }
     let columns: Vec<Column> = pool.0.into_values().collect();
-    match master::choose(instance, &columns, known.as_deref(), time().mul_f64(MASTER_SHARE)) {
+    let most_value = bound.value + room;
+    let chosen = match exact::cheapest(instance, &columns, &bound.prices, &bound.kind_prices, most_value) {
+        Some(Some(best)) => Chosen::Best(best),
+        Some(None) => Chosen::None,
+        None => master::choose(instance, &columns, known.as_deref(), time().mul_f64(MASTER_SHARE)),
+    };
+    match chosen {
         Chosen::Best(best) => {
+            let best = trimmed(instance, best);
             let value = total(&best);
             Ok(Some(Solved { columns: best, value, bound: value, proved: true }))
         }
         Chosen::Some(better) => {
-            take_better(known, better);
+            take_better(known, trimmed(instance, better));
             Ok(None)
         }
         Chosen::None if known.is_none() => Err(SolveError::TooFew),
@@ -214,6 +222,29 @@ fn first_columns(instance: &Instance, pool: &mut Pool) -> Result<Vec<f64>, Solve
 
 fn total(columns: &[Column]) -> f64 {
     columns.iter().map(|column| column.cost).sum()
+}
+
+/// Takes the seats away that serve what others serve already.
+fn trimmed(instance: &Instance, columns: Vec<Column>) -> Vec<Column> {
+    let mut served = vec![0.0; instance.models];
+    for column in &columns {
+        instance.cover(column).into_iter().for_each(|(model, share)| served[model] += share);
+    }
+    let trim = |column: Column| {
+        let shares: Vec<(usize, f64)> =
+            instance.entries(&column).map(|entry| (entry.model, entry.share())).collect();
+        let mut seats = Vec::new();
+        for (seat, (model, share)) in column.seats.iter().zip(shares) {
+            if served[model] - share >= 1.0 - 1e-9 {
+                served[model] -= share;
+            } else {
+                seats.push(*seat);
+            }
+        }
+        let left = instance.column(column.kind, column.clock, column.layout, seats);
+        (!left.seats.is_empty()).then_some(left)
+    };
+    columns.into_iter().filter_map(trim).collect()
 }
 
 fn take_better(known: &mut Option<Vec<Column>>, better: Vec<Column>) {

@@ -10,7 +10,7 @@ use wattle_core::provenance::Basis;
 use wattle_core::units::Megahertz;
 
 use super::{Fitted, Slot, figures};
-use crate::fleet::{FleetError, Loaded};
+use crate::fleet::{Fleet, FleetError, Loaded};
 
 /// Batch sizes of modelled profiles.
 const BATCH_SIZES: [u32; 7] = [1, 2, 4, 8, 16, 32, 64];
@@ -31,6 +31,10 @@ pub(super) type Group = (usize, Vec<Fitted>);
 impl<'l> Rows<'l> {
     pub(super) fn new(loaded: &'l Loaded) -> Self {
         Self { loaded, modelled: BTreeMap::new(), notes: BTreeSet::new() }
+    }
+
+    pub(super) fn fleet(&self) -> &'l Fleet {
+        &self.loaded.fleet
     }
 
     pub(super) fn notes(&self) -> impl Iterator<Item = String> + '_ {
