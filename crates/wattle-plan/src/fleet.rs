@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use wattle_core::nearest::nearest;
 
+pub(crate) use files::sized;
 pub use files::{Device, Loaded, Source, load};
 
 /// A fleet that makes no sense: where, what was found, what was expected, what to do.

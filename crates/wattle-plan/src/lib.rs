@@ -12,9 +12,11 @@
 //!
 //! The crate reads no file and no clock: texts and the time that is left are arguments.
 
+pub mod explain;
 pub mod fleet;
 pub mod instance;
 pub mod layout;
 pub mod options;
 pub mod plan;
+pub mod replan;
 pub mod solve;

@@ -1,7 +1,7 @@
 //! A plan in the words of the fleet, to be printed and kept as PLAN.json.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 

@@ -38,6 +38,7 @@ enum Command {
     Profile(Box<commands::profile::ProfileArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
     Partition(commands::partition::PartitionArgs),
+    Plan(commands::plan::PlanArgs),
 }
 
 impl Command {
@@ -67,5 +68,6 @@ fn main() -> std::process::ExitCode {
         Command::Profile(args) => commands::profile::run(*args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
         Command::Partition(args) => commands::partition::run(&args),
+        Command::Plan(args) => commands::plan::run(&args),
     }))
 }
