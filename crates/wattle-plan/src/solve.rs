@@ -18,7 +18,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::instance::{Column, Instance};
+use crate::instance::{Clock, Column, Entry, Instance, Kind};
 use bound::{Bound, Pool};
 use master::Chosen;
 
@@ -83,27 +83,52 @@ impl Default for Effort {
 /// # Errors
 /// Where a model can be served nowhere, where devices are too few, and where no answer was found.
 pub fn solve(instance: &Instance, effort: Effort, time: TimeLeft<'_>) -> Result<Solved, SolveError> {
-    let mut pool = Pool::default();
-    let ceilings = first_columns(instance, &mut pool)?;
-    // Costs near one keep the programs well scaled.
-    let scale = ceilings.iter().sum::<f64>() / ceilings.len().max(1) as f64;
-    if !(scale.is_finite() && scale > 0.0) {
-        return solve_scaled(instance, pool, &ceilings, effort, time);
+    if instance.models == 0 {
+        return Ok(Solved { columns: Vec::new(), value: 0.0, bound: 0.0, proved: true });
     }
+    let ceilings = first_columns(instance, &mut Pool::default())?;
+    // Costs near one keep the programs well scaled.
+    let mean = ceilings.iter().sum::<f64>() / ceilings.len() as f64;
+    let scale = if mean.is_finite() && mean > 0.0 { mean } else { 1.0 };
     let mut scaled = instance.clone();
     for kind in &mut scaled.kinds {
         kind.fixed /= scale;
         kind.per_watt /= scale;
     }
+    // Where no answer is known yet, some models are served by nobody, at a cost above that of any answer.
+    let nobody = scaled.kinds.len();
+    let penalty = bound::most_cost(&scaled).max(1.0);
+    scaled.kinds.push(nobody_of(instance.models, penalty));
     let mut pool = Pool::default();
     let ceilings = first_columns(&scaled, &mut pool)?;
-    let mut solved = solve_scaled(&scaled, pool, &ceilings, effort, time)?;
-    for column in &mut solved.columns {
+    let solved = solve_scaled(&scaled, pool, &ceilings, effort, time)?;
+    let is_unserved = solved.columns.iter().any(|column| column.kind == nobody);
+    if is_unserved || solved.bound >= penalty {
+        let is_proof = solved.proved || solved.bound >= penalty;
+        return Err(if is_proof { SolveError::TooFew } else { SolveError::NotFound });
+    }
+    let mut columns = solved.columns;
+    for column in &mut columns {
         column.cost = instance.cost(column.kind, column.clock, &column.seats);
     }
-    solved.value = solved.columns.iter().map(|column| column.cost).sum();
-    solved.bound = if solved.proved { solved.value } else { solved.bound * scale };
-    Ok(solved)
+    let value = total(&columns);
+    let bound = if solved.proved { value } else { (solved.bound * scale).min(value) };
+    Ok(Solved { columns, value, bound, proved: solved.proved })
+}
+
+/// The kind of device that stands for nobody: each serves one model whole, at a `penalty`.
+fn nobody_of(models: usize, penalty: f64) -> Kind {
+    let entry = |model| Entry { model, parts: 1, busy: 0.0, draw: 0.0, tag: 0 };
+    let clock =
+        Clock { static_watts: 0.0, shared_idle_watts: 0.0, entries: vec![(0..models).map(entry).collect()] };
+    Kind {
+        count: u32::try_from(models).unwrap_or(u32::MAX),
+        fixed: penalty,
+        per_watt: 0.0,
+        overlap: 0.0,
+        layouts: vec![vec![0]],
+        clocks: vec![clock],
+    }
 }
 
 fn solve_scaled(
@@ -113,13 +138,9 @@ fn solve_scaled(
     effort: Effort,
     time: TimeLeft<'_>,
 ) -> Result<Solved, SolveError> {
-    if instance.models == 0 {
-        return Ok(Solved { columns: Vec::new(), value: 0.0, bound: 0.0, proved: true });
-    }
-    let bound = bound::raise(instance, &mut pool, ceilings, time);
-    if bound.value > bound::most_cost(instance) {
-        return Err(SolveError::TooFew);
-    }
+    let whole = time();
+    let for_bound = || time().saturating_sub(whole.mul_f64(1.0 - BOUND_SHARE));
+    let bound = bound::raise(instance, &mut pool, ceilings, &for_bound);
     let mut known = greedy::greedy(instance, &bound.prices);
     for column in known.iter().flatten() {
         pool.add(instance, column.clone());
@@ -144,8 +165,10 @@ fn solve_scaled(
     Ok(Solved { columns: best, value, bound: bound.value.min(value), proved })
 }
 
+/// Of all time, what the bound may take.
+const BOUND_SHARE: f64 = 0.5;
 /// Of the time left, what one program with whole numbers may take.
-const MASTER_SHARE: f64 = 0.3;
+const MASTER_SHARE: f64 = 0.25;
 
 /// Lists all that can be part of a better answer than the `known`, and solves that. `None`: too much to list, or
 /// the time ran out.
@@ -161,7 +184,7 @@ fn prove(
     };
     let room = room.max(0.0) + SAME * bound.value.abs().max(1.0);
     let most: Vec<f64> = bound.kind_prices.iter().map(|price| room - price).collect();
-    let Some(mut columns) = enumerate::enumerate(instance, &bound.prices, &most) else { return Ok(None) };
+    let Some(mut columns) = enumerate::enumerate(instance, &bound.prices, &most, time) else { return Ok(None) };
     // The known answer is one of the list but for rounding.
     let mut pool = Pool::default();
     for column in columns.drain(..).chain(known.iter().flatten().cloned()) {

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use super::TimeLeft;
+use super::exact::MOST_MODELS;
 use super::pricing::fits;
 use crate::instance::{Clock, Column, CoverKey, Entry, Instance, Kind};
 
 /// Steps of the search, at most; a fleet that takes more is too large to list.
-const MOST_STEPS: u64 = 30_000_000;
-/// Columns listed, at most.
-const MOST_COLUMNS: usize = 60_000;
+const MOST_STEPS: u64 = 8_000_000;
+/// Columns listed, at most: where the rest is dynamic programming, and where it is branch and bound.
+const MOST_COLUMNS: (usize, usize) = (400_000, 6_000);
+/// Steps between two looks at the clock.
+const LOOK: u64 = 4096;
 
 /// As [`enumerate_up_to`], up to what can be solved to the end.
-pub(crate) fn enumerate(instance: &Instance, prices: &[f64], most: &[f64]) -> Option<Vec<Column>> {
-    enumerate_up_to(instance, prices, most, MOST_STEPS, MOST_COLUMNS)
+pub(crate) fn enumerate(instance: &Instance, prices: &[f64], most: &[f64], time: TimeLeft<'_>) -> Option<Vec<Column>> {
+    let few = instance.models <= MOST_MODELS;
+    let columns = if few { MOST_COLUMNS.0 } else { MOST_COLUMNS.1 };
+    enumerate_up_to(instance, prices, most, (MOST_STEPS, columns), time)
 }
 
 /// Every column whose cost, less the prices of what it serves, is at most `most` of its kind; of those
@@ -21,8 +27,8 @@ pub(crate) fn enumerate_up_to(
     instance: &Instance,
     prices: &[f64],
     most: &[f64],
-    most_steps: u64,
-    most_columns: usize,
+    limits: (u64, usize),
+    time: TimeLeft<'_>,
 ) -> Option<Vec<Column>> {
     let mut found = BTreeMap::new();
     let mut steps = 0;
@@ -47,7 +53,8 @@ pub(crate) fn enumerate_up_to(
                     rest,
                     most: most[index],
                     seats: Vec::new(),
-                    limits: (most_steps, most_columns),
+                    limits,
+                    time,
                     steps: &mut steps,
                     found: &mut found,
                 };
@@ -90,6 +97,7 @@ struct Listing<'a> {
     seats: Vec<(usize, usize)>,
     /// Steps and columns, at most.
     limits: (u64, usize),
+    time: TimeLeft<'a>,
     steps: &'a mut u64,
     found: &'a mut BTreeMap<CoverKey, Column>,
 }
@@ -98,7 +106,8 @@ impl Listing<'_> {
     /// Fills the slot at `place` and all after it. `false`: given up.
     fn fill(&mut self, place: usize, from: usize, worth: f64) -> bool {
         *self.steps += 1;
-        if *self.steps > self.limits.0 {
+        let is_late = *self.steps % LOOK == 0 && (self.time)().is_zero();
+        if *self.steps > self.limits.0 || is_late {
             return false;
         }
         let (kind, clock, layout) = self.place;

@@ -6,7 +6,7 @@
 use crate::instance::{Column, Instance};
 
 /// Models, at most: there are as many states as sets of them.
-const MOST_MODELS: usize = 18;
+pub(super) const MOST_MODELS: usize = 18;
 /// States times devices looked at, at most.
 const MOST_STEPS: u64 = 2_000_000_000;
 /// States kept, at most.

@@ -47,6 +47,12 @@ fn pick(instance: &Instance, best: &[Column], round: usize) -> BTreeSet<usize> {
     let stride = 1 + (round / devices) * 7 + round * 3;
     let mut chosen: BTreeSet<usize> =
         (0..TOGETHER).map(|index| (first + index * index * stride + index) % devices).collect();
+    // The kind that stands for nobody is the last: whoever it serves goes first.
+    let nobody = instance.kinds.len().saturating_sub(1);
+    let unserved: Vec<usize> = (0..devices).filter(|index| best[*index].kind == nobody).collect();
+    if !unserved.is_empty() {
+        chosen.insert(unserved[round % unserved.len()]);
+    }
     loop {
         let models: BTreeSet<usize> =
             chosen.iter().flat_map(|index| instance.cover(&best[*index]).into_keys()).collect();
@@ -83,7 +89,7 @@ fn anew(
     }
     let room = before - lower.value;
     let most: Vec<f64> = lower.kind_prices.iter().map(|price| room - price).collect();
-    let listed = enumerate::enumerate_up_to(&part.instance, &lower.prices, &most, 200_000, 4000);
+    let listed = enumerate::enumerate_up_to(&part.instance, &lower.prices, &most, (100_000, 3000), &left);
     for column in listed.into_iter().flatten().chain(known.iter().cloned()) {
         pool.add(&part.instance, column);
     }
