@@ -210,6 +210,9 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
             found.fill(loaded, &cuts[found.model], kind, &mut made.choices);
         }
     }
+    for kind in &mut made.instance.kinds {
+        kind.count = kind.count.min(most_used(kind, fleet.models.len()));
+    }
     for (model, why) in reasons {
         if why.len() == fleet.devices.len() {
             made.nowhere.insert(model, why.join("; "));
@@ -219,6 +222,15 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
     made.notes.sort();
     made.notes.dedup();
     Ok(made)
+}
+
+/// No more devices than this are of any use: each part of each model on one of its own.
+fn most_used(kind: &Kind, models: usize) -> u32 {
+    let mut parts = vec![0; models];
+    for entry in kind.clocks.iter().flat_map(|clock| clock.entries.iter().flatten()) {
+        parts[entry.model] = entry.parts.max(parts[entry.model]);
+    }
+    parts.iter().sum()
 }
 
 fn embodied_grams_per_hour(loaded: &Loaded, device: usize) -> Option<f64> {

@@ -55,10 +55,10 @@ pub enum SolveError {
     #[error("models {0:?} can be served on no device")]
     Nowhere(Vec<usize>),
     /// It is proved that the devices are too few.
-    #[error("the devices are too few for all models; this is proved")]
+    #[error("the devices are too few for all models, which is proved; add some, or loosen loads or objectives")]
     TooFew,
     /// None was found in the time.
-    #[error("no plan was found in the time given; it is not proved that there is none")]
+    #[error("no plan was found in the time given, and it is not proved that there is none; give more time, or devices")]
     NotFound,
 }
 
