@@ -2,7 +2,11 @@
 //!
 //! Models are networks that come with the program, and EnerTune's measured ones where WATTLE_DATA tells of a
 //! folder with them. `cargo bench -p wattle-plan` runs all; names of cases as arguments run those.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers: it prints, and ends at what is odd")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a program for developers: it prints, and ends at what is odd"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -52,12 +56,7 @@ const CASES: [Case; 4] = [
     Case {
         name: "200-on-50-mixed",
         models: 200,
-        devices: &[
-            ("nvidia-a100-40gb", 25),
-            ("nvidia-a100-80gb", 15),
-            ("nvidia-v100", 6),
-            ("nvidia-p40", 4),
-        ],
+        devices: &[("nvidia-a100-40gb", 25), ("nvidia-a100-80gb", 15), ("nvidia-v100", 6), ("nvidia-p40", 4)],
         load: 0.25,
         limit: Duration::from_secs(55),
     },
@@ -65,8 +64,20 @@ const CASES: [Case; 4] = [
 
 /// Networks to draw from.
 const NETWORKS: [&str; 14] = [
-    "resnet18", "resnet50", "resnet101", "resnet152", "mobilenet_v1", "mobilenet_v2", "densenet121", "vgg16",
-    "vgg19", "inception_v3", "efficientnet_b0", "albert_base", "whisper_large_v3", "inception_v4",
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "densenet121",
+    "vgg16",
+    "vgg19",
+    "inception_v3",
+    "efficientnet_b0",
+    "albert_base",
+    "whisper_large_v3",
+    "inception_v4",
 ];
 
 fn main() {
@@ -89,7 +100,8 @@ fn measured() -> BTreeMap<String, String> {
     for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = file.file_name().to_string_lossy().into_owned();
         if name.ends_with("-perf-power-profile.csv") {
-            let input = wattle_import::Input { name: name.clone(), bytes: std::fs::read(file.path()).unwrap() };
+            let input =
+                wattle_import::Input { name: name.clone(), bytes: std::fs::read(file.path()).unwrap() };
             let made = wattle_import::import(
                 wattle_import::Format::EnerTune,
                 &[input],
@@ -120,11 +132,12 @@ fn run(case: &Case, seed: u64, grid: &str, measured: &BTreeMap<String, String>) 
             let (stem, file) = measured.iter().nth(pick).unwrap();
             let profile = wattle_core::profile::Profile::parse(file, stem).unwrap();
             let of_size = |size: &str| {
-                let rows = profile.rows.iter().filter(move |row| row.point.partition.as_deref() == Some(size));
-                rows.filter_map(|row| Some((row.throughput_rps?, row.latency_ms_mean?))).fold(
-                    (0.0, f64::INFINITY),
-                    |(rps, latency): (f64, f64), (a, b)| (rps.max(a), latency.min(b)),
-                )
+                let rows =
+                    profile.rows.iter().filter(move |row| row.point.partition.as_deref() == Some(size));
+                rows.filter_map(|row| Some((row.throughput_rps?, row.latency_ms_mean?)))
+                    .fold((0.0, f64::INFINITY), |(rps, latency): (f64, f64), (a, b)| {
+                        (rps.max(a), latency.min(b))
+                    })
             };
             let (rps, latency) = (of_size("7g").0, of_size("2g").1);
             let named = case.devices.iter().filter(|(name, _)| name.starts_with("nvidia-a100"));
@@ -168,6 +181,8 @@ fn run(case: &Case, seed: u64, grid: &str, measured: &BTreeMap<String, String>) 
                 (started.elapsed() - prepared).as_secs_f64()
             );
         }
-        Err(error) => println!("{}, {seed}, {grid}: {error} ({:.1} s)", case.name, started.elapsed().as_secs_f64()),
+        Err(error) => {
+            println!("{}, {seed}, {grid}: {error} ({:.1} s)", case.name, started.elapsed().as_secs_f64())
+        }
     }
 }

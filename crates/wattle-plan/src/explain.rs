@@ -35,7 +35,12 @@ pub enum PlanError {
 ///
 /// # Errors
 /// Where there is none, with why.
-pub fn make(loaded: &Loaded, restrict: Restrict, effort: Effort, time: TimeLeft<'_>) -> Result<Plan, PlanError> {
+pub fn make(
+    loaded: &Loaded,
+    restrict: Restrict,
+    effort: Effort,
+    time: TimeLeft<'_>,
+) -> Result<Plan, PlanError> {
     let made = options(loaded, restrict)?;
     nowhere(loaded, &made)?;
     let solved = solve(&made.instance, effort, time)?;
@@ -65,7 +70,9 @@ pub struct Compared {
 /// One model for each device, with as many devices as that takes, and as few devices as possible. Both are
 /// free to choose clocks and batch sizes.
 pub fn comparisons(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -> Vec<Compared> {
-    let times = u32::try_from(loaded.fleet.models.len()).unwrap_or(u32::MAX).saturating_mul(loaded.fleet.most_replicas);
+    let times = u32::try_from(loaded.fleet.models.len())
+        .unwrap_or(u32::MAX)
+        .saturating_mul(loaded.fleet.most_replicas);
     let alone = make(loaded, Restrict { alone: true, devices_times: times.max(1) }, effort, time);
     let mut fullest = loaded.clone();
     fullest.fleet.objective = Objective::Devices;
@@ -213,7 +220,10 @@ pub fn flips_by_intensity(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -
         if time().is_zero() {
             return None;
         }
-        Some(make(&at_intensity(loaded, intensity), Restrict::default(), effort, time).map_err(|error| error.to_string()))
+        Some(
+            make(&at_intensity(loaded, intensity), Restrict::default(), effort, time)
+                .map_err(|error| error.to_string()),
+        )
     };
     let (Some(Ok(first)), Some(Ok(last))) = (at(0.0), at(high)) else { return Vec::new() };
     // Plans by where each begins to be the best known.
@@ -360,7 +370,8 @@ fn add_range(ranges: &mut Vec<Range>, from: f64, to: f64, plan: &Plan) {
 /// Who is with whom: `a100: resnet50 4g + whisper 3g | a100: gpt whole`.
 pub fn in_words(plan: &Plan) -> String {
     let device = |(kind, tenants): (String, Vec<(String, String)>)| {
-        let tenants: Vec<String> = tenants.into_iter().map(|(model, slot)| format!("{model} {slot}")).collect();
+        let tenants: Vec<String> =
+            tenants.into_iter().map(|(model, slot)| format!("{model} {slot}")).collect();
         format!("{kind}: {}", tenants.join(" + "))
     };
     plan.assignment().into_iter().map(device).collect::<Vec<_>>().join(" | ")

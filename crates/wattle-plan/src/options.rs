@@ -151,15 +151,12 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
             });
         }
         let weights = match fleet.objective {
-            Objective::Carbon => Weights {
-                per_watt: loaded.intensity * fleet.pue / 1e3,
-                fixed: embodied.unwrap_or(0.0),
-            },
+            Objective::Carbon => {
+                Weights { per_watt: loaded.intensity * fleet.pue / 1e3, fixed: embodied.unwrap_or(0.0) }
+            }
             Objective::Energy => Weights { per_watt: fleet.pue, fixed: 0.0 },
             // All power of all devices weighs less than one device.
-            Objective::Devices => {
-                Weights { per_watt: 0.5 / (MOST_WATTS * devices.max(1.0)), fixed: 1.0 }
-            }
+            Objective::Devices => Weights { per_watt: 0.5 / (MOST_WATTS * devices.max(1.0)), fixed: 1.0 },
         };
         let count = entry.count.saturating_mul(restrict.devices_times.max(1));
         let mut fixed = weights.fixed;
@@ -302,7 +299,9 @@ fn ways_to_cut(
     if restrict.alone {
         // A slot of a device of its own; the smaller ones too, as it may as well be cut.
         let mut alone: Vec<Vec<usize>> = layouts.iter().flatten().map(|slot| vec![*slot]).collect();
-        alone.retain(|layout| !matches!(layout.first().and_then(|slot| slots.get(*slot)), Some(Slot::SharedBy(_))));
+        alone.retain(|layout| {
+            !matches!(layout.first().and_then(|slot| slots.get(*slot)), Some(Slot::SharedBy(_)))
+        });
         alone.sort_unstable();
         alone.dedup();
         layouts = alone;
@@ -398,21 +397,14 @@ impl Fits {
 
 /// How `load` rows per second run with the rows of `group`, which differ in batch size only: the choice,
 /// the share of time busy, and the mean draw over `floor`. `None`: they don't keep up, or are too slow.
-fn chosen(
-    group: &[Fitted],
-    load: f64,
-    slo: f64,
-    floor: f64,
-    headroom: f64,
-) -> Option<(Choice, f64, f64)> {
+fn chosen(group: &[Fitted], load: f64, slo: f64, floor: f64, headroom: f64) -> Option<(Choice, f64, f64)> {
     let keeps = group.iter().find_map(|fitted| {
         if load > fitted.capacity_rps * headroom * fitted.most_busy || fitted.tail_seconds > slo {
             return None;
         }
         let instances = f64::from(fitted.instances);
         let batch_seconds = f64::from(fitted.batch_size) * instances / fitted.capacity_rps;
-        let wait =
-            batch_wait_quantile_bound(load / instances, batch_seconds, fitted.batch_size, TAIL_SHARE)?;
+        let wait = batch_wait_quantile_bound(load / instances, batch_seconds, fitted.batch_size, TAIL_SHARE)?;
         let tail = fitted.tail_seconds + wait;
         (tail <= slo * (1.0 + 1e-9)).then_some((fitted, tail))
     });
@@ -480,5 +472,9 @@ fn figures(row: &ProfileRow, tail_ms: Option<f64>) -> Option<(f64, f64, f64)> {
     let watts = PowerFigure::Mean.of(row)?.get();
     let rps = row.throughput_rps.filter(|rps| rps.is_finite() && *rps > 0.0)?;
     let tail = tail_ms.filter(|tail| tail.is_finite() && *tail > 0.0)?;
-    (watts.is_finite() && row.point.batch_size > 0 && row.point.instances > 0).then_some((watts, rps, tail / 1e3))
+    (watts.is_finite() && row.point.batch_size > 0 && row.point.instances > 0).then_some((
+        watts,
+        rps,
+        tail / 1e3,
+    ))
 }

@@ -37,11 +37,8 @@ pub fn worth_changing(
     let devices_changed = changed(current, proposed);
     let gain = current_value.map(|value| (value - proposed.value) * horizon_hours);
     let hours = change.seconds / 3600.0;
-    let of_one = if proposed.devices.is_empty() {
-        0.0
-    } else {
-        proposed.value / proposed.devices.len() as f64
-    };
+    let of_one =
+        if proposed.devices.is_empty() { 0.0 } else { proposed.value / proposed.devices.len() as f64 };
     let watt_hours = change.joules / 3600.0 * proposed.pue;
     let extra = match proposed.objective {
         Objective::Carbon => watt_hours / 1e3 * proposed.carbon_intensity_g_per_kwh,

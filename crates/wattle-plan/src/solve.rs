@@ -55,10 +55,14 @@ pub enum SolveError {
     #[error("models {0:?} can be served on no device")]
     Nowhere(Vec<usize>),
     /// It is proved that the devices are too few.
-    #[error("the devices are too few for all models, which is proved; add some, or loosen loads or objectives")]
+    #[error(
+        "the devices are too few for all models, which is proved; add some, or loosen loads or objectives"
+    )]
     TooFew,
     /// None was found in the time.
-    #[error("no plan was found in the time given, and it is not proved that there is none; give more time, or devices")]
+    #[error(
+        "no plan was found in the time given, and it is not proved that there is none; give more time, or devices"
+    )]
     NotFound,
 }
 
@@ -122,7 +126,7 @@ fn nobody_of(models: usize, penalty: f64) -> Kind {
     let clock =
         Clock { static_watts: 0.0, shared_idle_watts: 0.0, entries: vec![(0..models).map(entry).collect()] };
     Kind {
-        count: u32::try_from(models).unwrap_or(u32::MAX),
+        count: u32::try_from(models.saturating_mul(64)).unwrap_or(u32::MAX),
         fixed: penalty,
         per_watt: 0.0,
         overlap: 0.0,
@@ -184,7 +188,9 @@ fn prove(
     };
     let room = room.max(0.0) + SAME * bound.value.abs().max(1.0);
     let most: Vec<f64> = bound.kind_prices.iter().map(|price| room - price).collect();
-    let Some(mut columns) = enumerate::enumerate(instance, &bound.prices, &most, time) else { return Ok(None) };
+    let Some(mut columns) = enumerate::enumerate(instance, &bound.prices, &most, time) else {
+        return Ok(None);
+    };
     // The known answer is one of the list but for rounding.
     let mut pool = Pool::default();
     for column in columns.drain(..).chain(known.iter().flatten().cloned()) {
@@ -192,7 +198,7 @@ fn prove(
     }
     let columns: Vec<Column> = pool.0.into_values().collect();
     let most_value = bound.value + room;
-    let chosen = match exact::cheapest(instance, &columns, &bound.prices, &bound.kind_prices, most_value) {
+    let chosen = match exact::cheapest(instance, &columns, bound, most_value, time) {
         Some(Some(best)) => Chosen::Best(best),
         Some(None) => Chosen::None,
         None => master::choose(instance, &columns, known.as_deref(), time().mul_f64(MASTER_SHARE)),

@@ -59,7 +59,8 @@ fn ranges_of_intensity_cover_all_and_agree_with_plans_made_within_them() {
     }
     for range in &ranges {
         let middle = f64::midpoint(range.from, range.to);
-        let plan = make(&at_intensity(&loaded, middle), Restrict::default(), Effort::default(), &hours).unwrap();
+        let plan =
+            make(&at_intensity(&loaded, middle), Restrict::default(), Effort::default(), &hours).unwrap();
         assert_eq!(in_words(&plan), range.assignment, "at {middle}");
     }
 }

@@ -45,9 +45,19 @@ pub(super) fn check(fleet: &Fleet, file: &str) -> Result<(), FleetError> {
     let pue = fleet.pue;
     blame.unless(pue.is_finite() && pue >= 1.0, "pue", pue, "a number of at least 1")?;
     let hours = fleet.horizon_hours;
-    blame.unless(is_positive(hours) && hours <= 1e6, "horizon_hours", hours, "hours over 0, at most a million")?;
+    blame.unless(
+        is_positive(hours) && hours <= 1e6,
+        "horizon_hours",
+        hours,
+        "hours over 0, at most a million",
+    )?;
     let headroom = fleet.headroom;
-    blame.unless(is_positive(headroom) && headroom <= 1.0, "headroom", headroom, "a number over 0, at most 1")?;
+    blame.unless(
+        is_positive(headroom) && headroom <= 1.0,
+        "headroom",
+        headroom,
+        "a number over 0, at most 1",
+    )?;
     let replicas = fleet.most_replicas;
     blame.unless((1..=64).contains(&replicas), "most_replicas", replicas, "a whole number in 1 to 64")?;
     let change = fleet.change;
@@ -74,7 +84,12 @@ pub(super) fn check(fleet: &Fleet, file: &str) -> Result<(), FleetError> {
 fn grid(grid: &Grid, blame: &Blame<'_>) -> Result<(), FleetError> {
     let given = [grid.intensity_g_per_kwh.is_some(), grid.source.is_some(), grid.trace.is_some()];
     let given = given.into_iter().filter(|is_given| *is_given).count();
-    blame.unless(given == 1, "grid", format!("{given} of them"), "one of intensity_g_per_kwh, source, trace")?;
+    blame.unless(
+        given == 1,
+        "grid",
+        format!("{given} of them"),
+        "one of intensity_g_per_kwh, source, trace",
+    )?;
     if let Some(value) = grid.intensity_g_per_kwh {
         blame.unless(is_amount(value), "grid.intensity_g_per_kwh", value, "a number of at least 0")?;
     }
@@ -147,16 +162,27 @@ fn model(entry: &ModelEntry, fleet: &Fleet, blame: &Blame<'_>) -> Result<(), Fle
         "neither network nor profiles",
         "one of the two, or both",
     )?;
-    blame.unless(is_modelled || size == 1.0, &place("size"), size, "it only with network: a profile has its own")?;
+    blame.unless(
+        is_modelled || size == 1.0,
+        &place("size"),
+        size,
+        "it only with network: a profile has its own",
+    )?;
     if let Some(sizes) = &entry.batch_sizes {
         let is_fine = !sizes.is_empty() && sizes.iter().all(|size| *size > 0);
         blame.unless(is_fine, &place("batch_sizes"), format!("{sizes:?}"), "numbers of at least 1")?;
     }
     for device in entry.profiles.keys() {
         if !fleet.devices.iter().any(|known| known.name == *device) {
-            let near = nearest(device, fleet.devices.iter().map(|known| known.name.as_str())).unwrap_or_default();
+            let near =
+                nearest(device, fleet.devices.iter().map(|known| known.name.as_str())).unwrap_or_default();
             let help = format!("did you mean {near:?}?");
-            return Err(blame.error(&place("profiles"), format!("{device:?}"), "the name of a device", &help));
+            return Err(blame.error(
+                &place("profiles"),
+                format!("{device:?}"),
+                "the name of a device",
+                &help,
+            ));
         }
     }
     Ok(())

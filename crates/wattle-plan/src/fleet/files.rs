@@ -79,7 +79,12 @@ pub fn load(
     };
     let text_of = |place: &str, path: &str| {
         read(path).map_err(|cause| {
-            wrong(place, format!("{path}: {cause}"), "a file that can be read", "name it from this file's folder")
+            wrong(
+                place,
+                format!("{path}: {cause}"),
+                "a file that can be read",
+                "name it from this file's folder",
+            )
         })
     };
     let mut devices = Vec::new();
@@ -91,7 +96,12 @@ pub fn load(
             device_spec::bundled(&entry.spec)
         };
         let spec = spec.map_err(|error| {
-            wrong(&place, error.to_string(), "a device that comes with the program, or a .toml file", "correct it")
+            wrong(
+                &place,
+                error.to_string(),
+                "a device that comes with the program, or a .toml file",
+                "correct it",
+            )
         })?;
         devices.push(Device { spec });
     }
@@ -100,7 +110,12 @@ pub fn load(
     for entry in &fleet.models {
         let place = format!("models {:?}", entry.name);
         let network = entry.network.as_deref().map(networks::bundled).transpose().map_err(|error| {
-            wrong(&format!("{place}, network"), error.to_string(), "a network that comes with the program", "correct it")
+            wrong(
+                &format!("{place}, network"),
+                error.to_string(),
+                "a network that comes with the program",
+                "correct it",
+            )
         })?;
         let mut profiles = BTreeMap::new();
         for (device, path) in &entry.profiles {
@@ -110,7 +125,12 @@ pub fn load(
                     let place = format!("{place}, profiles.{device}");
                     let read = Profile::parse(&text_of(&place, path)?, path);
                     let profile = Arc::new(read.map_err(|error| {
-                        wrong(&place, error.to_string(), "a profile file", "make one: wattle profile, wattle import")
+                        wrong(
+                            &place,
+                            error.to_string(),
+                            "a profile file",
+                            "make one: wattle profile, wattle import",
+                        )
                     })?);
                     known.insert(path, Arc::clone(&profile));
                     profile
@@ -150,7 +170,8 @@ pub(crate) fn sized(network: Network, size: f64) -> Network {
 }
 
 fn parse_loads(text: &str, path: &str) -> Result<Vec<(String, f64)>, FleetError> {
-    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
     let mut loads = Vec::new();
     for (index, line) in reader.deserialize::<LoadLine>().enumerate() {
         let wrong = |found: String| FleetError {
@@ -189,8 +210,10 @@ fn intensity(
         return Ok((value, Provenance::new(Basis::Assumed, source), Vec::new()));
     }
     let path = grid.trace.as_deref().unwrap_or_default();
-    let trace = Trace::parse(&text_of("grid.trace", path)?, path, COLUMN, AfterEnd::Unknown)
-        .map_err(|error| wrong("grid.trace", error.to_string(), "a trace of carbon intensity", "correct the file"))?;
+    let trace =
+        Trace::parse(&text_of("grid.trace", path)?, path, COLUMN, AfterEnd::Unknown).map_err(|error| {
+            wrong("grid.trace", error.to_string(), "a trace of carbon intensity", "correct the file")
+        })?;
     let start = Duration::try_from_secs_f64(grid.start_seconds.unwrap_or(0.0)).unwrap_or(Duration::ZERO);
     let signal = Signal::Trace(trace).starting_at(start);
     let horizon = fleet.horizon_hours * 3600.0;
@@ -214,7 +237,8 @@ fn intensity(
 
 /// The mean of `signal` over what is known of it between two times, and for how many seconds it is.
 fn mean(signal: &Signal, from: f64, to: f64) -> (Option<f64>, f64) {
-    let time = |seconds: f64| Timestamp::from_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    let time =
+        |seconds: f64| Timestamp::from_duration(Duration::try_from_secs_f64(seconds).unwrap_or_default());
     let (mut at, mut sum, mut known) = (from, 0.0, 0.0);
     for _ in 0..MOST_STEPS {
         if at >= to {

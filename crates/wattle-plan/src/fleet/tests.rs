@@ -35,7 +35,11 @@ fn an_unknown_key_is_an_error_that_names_the_nearest() {
 #[test]
 fn what_makes_no_sense_is_told_with_its_place() {
     for (from, to, expected) in [
-        ("load_rps = 100", "load_rps = -1", "models \"photos\", load_rps: found -1, expected rows per second over 0"),
+        (
+            "load_rps = 100",
+            "load_rps = -1",
+            "models \"photos\", load_rps: found -1, expected rows per second over 0",
+        ),
         ("slo_ms = 50", "slo_ms = nan", "models \"photos\", slo_ms: found NaN"),
         ("\"gas\"", "\"gass\"", "grid.source: found \"gass\""),
         ("source = \"gas\"", "", "grid: found 0 of them"),
@@ -57,7 +61,8 @@ fn what_makes_no_sense_is_told_with_its_place() {
 
 #[test]
 fn a_trace_counts_by_its_mean_over_the_horizon_and_what_is_unknown_of_it_is_told() {
-    let text = GOOD.replace("source = \"gas\"", "trace = \"ci.csv\"").replace("grid =", "horizon_hours = 4\ngrid =");
+    let text =
+        GOOD.replace("source = \"gas\"", "trace = \"ci.csv\"").replace("grid =", "horizon_hours = 4\ngrid =");
     let fleet = Fleet::parse(&text, "FLEET.toml").unwrap();
     let read = |_: &str| Ok("seconds,carbon_intensity_g_per_kwh\n0,100\n3600,300\n".to_owned());
     let loaded = load(fleet, "FLEET.toml", &read).unwrap();
@@ -69,7 +74,8 @@ fn a_trace_counts_by_its_mean_over_the_horizon_and_what_is_unknown_of_it_is_told
 #[test]
 fn loads_of_a_file_take_the_place_of_the_fleets() {
     let fleet = Fleet::parse(&format!("loads = \"loads.csv\"\n{GOOD}"), "FLEET.toml").unwrap();
-    let loaded = load(fleet.clone(), "FLEET.toml", &|_| Ok("model,load_rps\nphotos,7.5\n".to_owned())).unwrap();
+    let loaded =
+        load(fleet.clone(), "FLEET.toml", &|_| Ok("model,load_rps\nphotos,7.5\n".to_owned())).unwrap();
     assert_eq!(loaded.fleet.models[0].load_rps, 7.5);
     let error = load(fleet, "FLEET.toml", &|_| Ok("model,load_rps\nphoto,7.5\n".to_owned())).unwrap_err();
     assert!(error.to_string().contains("did you mean \"photos\"?"), "{error}");

@@ -87,10 +87,7 @@ impl<'l> Rows<'l> {
     }
 
     /// The clocks that any model has rows at, ascending; `None` first.
-    pub(super) fn clocks(
-        &mut self,
-        device: usize,
-    ) -> Result<Vec<Option<Megahertz>>, FleetError> {
+    pub(super) fn clocks(&mut self, device: usize) -> Result<Vec<Option<Megahertz>>, FleetError> {
         let entry = &self.loaded.fleet.devices[device];
         let mut clocks: BTreeSet<Option<u64>> = BTreeSet::new();
         let bits = |clock: Megahertz| clock.get().to_bits();
@@ -125,7 +122,8 @@ impl<'l> Rows<'l> {
         let (entry, spec) = (&self.loaded.fleet.devices[device], &self.loaded.devices[device].spec);
         let of_spec = || spec.core_clocks_mhz.as_ref().map(|figure| figure.value.clone());
         let boost = || spec.boost_clock_mhz.as_ref().map(|figure| vec![figure.value]);
-        let wanted = || entry.clocks_mhz.as_ref().map(|all| all.iter().map(|clock| Megahertz::new(*clock)).collect());
+        let wanted =
+            || entry.clocks_mhz.as_ref().map(|all| all.iter().map(|clock| Megahertz::new(*clock)).collect());
         wanted().or_else(of_spec).or_else(boost).unwrap_or_default()
     }
 
@@ -155,12 +153,7 @@ impl<'l> Rows<'l> {
     }
 
     /// The modelled profile of a model in a slot; `None` for slots that can't be modelled.
-    fn modelled(
-        &mut self,
-        device: usize,
-        model: usize,
-        slot: &Slot,
-    ) -> Result<Option<Arc<Profile>>, String> {
+    fn modelled(&mut self, device: usize, model: usize, slot: &Slot) -> Result<Option<Arc<Profile>>, String> {
         let loaded = self.loaded;
         let (entry, spec) = (&loaded.fleet.models[model], &loaded.devices[device].spec);
         let of_slot = match slot {

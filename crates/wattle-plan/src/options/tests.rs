@@ -74,7 +74,12 @@ fn a_latency_objective_that_no_wait_fits_in_leaves_no_option() {
 fn partitions_of_other_kinds_are_offered_where_layouts_name_them() {
     let without = made("load_rps = 10\nslo_ms = 1000", "");
     assert!(entry_in(&without, &Slot::Named("mps-50".to_owned())).is_none());
-    assert!(without.notes.iter().any(|note| note.contains("sharing without partitions (MPS, time slices) is not offered")));
+    assert!(
+        without
+            .notes
+            .iter()
+            .any(|note| note.contains("sharing without partitions (MPS, time slices) is not offered"))
+    );
     let with = made("load_rps = 10\nslo_ms = 1000", "layouts = [[\"mps-50\", \"mps-50\"]]");
     assert!(entry_in(&with, &Slot::Named("mps-50".to_owned())).is_some());
 }

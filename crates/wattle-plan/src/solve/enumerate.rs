@@ -15,7 +15,12 @@ const MOST_COLUMNS: (usize, usize) = (400_000, 6_000);
 const LOOK: u64 = 4096;
 
 /// As [`enumerate_up_to`], up to what can be solved to the end.
-pub(crate) fn enumerate(instance: &Instance, prices: &[f64], most: &[f64], time: TimeLeft<'_>) -> Option<Vec<Column>> {
+pub(crate) fn enumerate(
+    instance: &Instance,
+    prices: &[f64],
+    most: &[f64],
+    time: TimeLeft<'_>,
+) -> Option<Vec<Column>> {
     let few = instance.models <= MOST_MODELS;
     let columns = if few { MOST_COLUMNS.0 } else { MOST_COLUMNS.1 };
     enumerate_up_to(instance, prices, most, (MOST_STEPS, columns), time)

@@ -63,9 +63,10 @@ pub(crate) fn choose(
         for column in known {
             *counts.entry(instance.key(column)).or_default() += 1.0;
         }
-        let hint = columns.iter().zip(&variables).map(|(column, variable)| {
-            (*variable, counts.get(&instance.key(column)).copied().unwrap_or(0.0))
-        });
+        let hint = columns
+            .iter()
+            .zip(&variables)
+            .map(|(column, variable)| (*variable, counts.get(&instance.key(column)).copied().unwrap_or(0.0)));
         options.warm_start = Some(hint.collect());
     }
     let outcome = match problem.solve_with(options) {

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Effort, TimeLeft, bound, enumerate, first_columns, master, total};
 use super::bound::Pool;
 use super::master::Chosen;
+use super::{Effort, TimeLeft, bound, enumerate, first_columns, master, total};
 use crate::instance::{Column, Entry, Instance};
 
 /// Devices that are solved anew together.
@@ -159,8 +159,7 @@ impl Part {
 
     fn outward(&self, whole: &Instance, column: &Column) -> Option<Column> {
         let of = self.entries.get(column.kind)?.get(column.clock)?;
-        let seat =
-            |(slot, entry): &(usize, usize)| Some((*slot, *of.get(*slot)?.get(*entry)?));
+        let seat = |(slot, entry): &(usize, usize)| Some((*slot, *of.get(*slot)?.get(*entry)?));
         let seats = column.seats.iter().map(seat).collect::<Option<Vec<_>>>()?;
         Some(whole.column(column.kind, column.clock, column.layout, seats))
     }

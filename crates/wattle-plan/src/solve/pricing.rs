@@ -143,7 +143,8 @@ impl<'a> Search<'a> {
     fn best(&self) -> (f64, usize, Vec<(usize, usize)>) {
         let mut best = (0.0, 0, Vec::new());
         for (index, slots) in self.kind.layouts.iter().enumerate() {
-            let most = |slot: &usize| self.lists.get(*slot).and_then(|list| list.first()).map_or(0.0, |b| b.0);
+            let most =
+                |slot: &usize| self.lists.get(*slot).and_then(|list| list.first()).map_or(0.0, |b| b.0);
             let mut rest = vec![0.0; slots.len() + 1];
             for place in (0..slots.len()).rev() {
                 rest[place] = rest[place + 1] + most(&slots[place]);

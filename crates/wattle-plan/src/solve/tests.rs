@@ -23,7 +23,9 @@ fn brute_force(instance: &Instance) -> Option<f64> {
                 for slot in layout {
                     let more: Vec<Vec<Entry>> = sets
                         .iter()
-                        .flat_map(|set| clock.entries[*slot].iter().map(|entry| [&set[..], &[*entry]].concat()))
+                        .flat_map(|set| {
+                            clock.entries[*slot].iter().map(|entry| [&set[..], &[*entry]].concat())
+                        })
                         .collect();
                     sets.extend(more);
                 }

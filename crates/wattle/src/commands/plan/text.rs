@@ -95,7 +95,8 @@ fn ranges(title: &str, ranges: &[Range]) {
 /// The devices of a plan, and what they come to.
 pub(super) fn print_plan(loaded: &Loaded, plan: &Plan) {
     let mut table = Table::new(&[
-        "device", "MHz", "W", "gCO2e/h", "slot", "model", "share", "batch", "m", "rows/s", "busy %", "p99 ms", "SLO ms",
+        "device", "MHz", "W", "gCO2e/h", "slot", "model", "share", "batch", "m", "rows/s", "busy %",
+        "p99 ms", "SLO ms",
     ]);
     for device in &plan.devices {
         for (index, tenant) in device.tenants.iter().enumerate() {
