@@ -144,8 +144,17 @@ fn solve_scaled(
 ) -> Result<Solved, SolveError> {
     let whole = time();
     let for_bound = || time().saturating_sub(whole.mul_f64(1.0 - BOUND_SHARE));
-    let bound = bound::raise(instance, &mut pool, ceilings, &for_bound);
+    // What a first answer spends on each model is a fair guess of its price.
+    let first = greedy::greedy(instance, ceilings);
+    let start = first.as_ref().map(|first| spent_on(instance, first));
+    for column in first.iter().flatten() {
+        pool.add(instance, column.clone());
+    }
+    let bound = bound::raise(instance, &mut pool, ceilings, start, &for_bound);
     let mut known = greedy::greedy(instance, &bound.prices);
+    if let Some(first) = first {
+        take_better(&mut known, first);
+    }
     for column in known.iter().flatten() {
         pool.add(instance, column.clone());
     }
@@ -170,7 +179,7 @@ fn solve_scaled(
 }
 
 /// Of all time, what the bound may take.
-const BOUND_SHARE: f64 = 0.5;
+const BOUND_SHARE: f64 = 0.6;
 /// Of the time left, what one program with whole numbers may take.
 const MASTER_SHARE: f64 = 0.25;
 
@@ -251,6 +260,21 @@ fn first_columns(instance: &Instance, pool: &mut Pool) -> Result<Vec<f64>, Solve
 
 fn total(columns: &[Column]) -> f64 {
     columns.iter().map(|column| column.cost).sum()
+}
+
+/// What the devices of `columns` cost, divided among who is on them by what each would add alone.
+fn spent_on(instance: &Instance, columns: &[Column]) -> Vec<f64> {
+    let mut spent = vec![0.0; instance.models];
+    for column in columns {
+        let alone = |seat: &(usize, usize)| instance.cost(column.kind, column.clock, &[*seat]);
+        let sum: f64 = column.seats.iter().map(alone).sum();
+        for (seat, entry) in column.seats.iter().zip(instance.entries(column)) {
+            if sum > 0.0 {
+                spent[entry.model] += column.cost * alone(seat) / sum;
+            }
+        }
+    }
+    spent
 }
 
 /// Takes the seats away that serve what others serve already.

@@ -20,6 +20,8 @@ const CALM: f64 = 0.6;
 const MOST_ROUNDS: u32 = 400;
 /// The bound is good enough when the program over the columns known is so little above it.
 const CLOSE: f64 = 2e-4;
+/// Columns that a round adds to the program, at most.
+const CUTS: usize = 8;
 /// Where a model's price is held by its ceiling, the ceiling is raised so many times.
 const RAISE: f64 = 8.0;
 
@@ -101,18 +103,21 @@ fn cut(
 }
 
 /// Raises the bound as far as it goes, or time does; adds the columns found to `pool`, which must hold one
-/// for each model.
-pub(crate) fn raise(instance: &Instance, pool: &mut Pool, ceilings: &[f64], time: TimeLeft<'_>) -> Bound {
+/// for each model. `start` are prices to begin with.
+pub(crate) fn raise(
+    instance: &Instance,
+    pool: &mut Pool,
+    ceilings: &[f64],
+    start: Option<Vec<f64>>,
+    time: TimeLeft<'_>,
+) -> Bound {
     let mut ceilings = ceilings.to_vec();
-    let mut best = Bound {
-        value: 0.0,
-        prices: vec![0.0; instance.models],
-        kind_prices: vec![0.0; instance.kinds.len()],
-    };
     // No answer costs more: prices need never be higher than this.
     let most: f64 = most_cost(instance);
+    let mut is_calm = start.is_some();
+    let start = start.unwrap_or_else(|| vec![0.0; instance.models]);
+    let (mut best, _) = bound_at(instance, &start);
     let mut dual = Dual::new(instance, pool, &ceilings);
-    let mut is_calm = false;
     for _ in 0..MOST_ROUNDS {
         if time().is_zero() {
             break;
@@ -136,22 +141,26 @@ pub(crate) fn raise(instance: &Instance, pool: &mut Pool, ceilings: &[f64], time
             true => best.prices.iter().zip(&newest).map(|(best, newest)| between(best, newest)).collect(),
             false => newest.clone(),
         };
-        let priced = price(instance, &prices);
-        let kind_prices: Vec<f64> = priced.least.iter().map(|least| (-least).max(0.0)).collect();
-        let counts = instance.kinds.iter().map(|kind| f64::from(kind.count));
-        let value = prices.iter().sum::<f64>() - counts.zip(&kind_prices).map(|(n, p)| n * p).sum::<f64>();
-        let mut is_better = false;
-        if value > best.value {
-            best = Bound { value, prices: prices.clone(), kind_prices };
-            is_better = true;
+        let (bound, columns) = bound_at(instance, &prices);
+        let is_better = bound.value > best.value;
+        if is_better {
+            best = bound;
         }
-        let mut added = false;
-        for column in priced.columns {
-            // Only what the newest prices undercut tells the program something.
-            let is_cheap = column.cost < worth(instance, &column, &prices) - 1e-9
-                || column.cost < worth(instance, &column, &newest) - 1e-9;
-            if is_cheap && pool.add(instance, column.clone()) {
-                added = true;
+        // Only what the newest prices undercut tells the program something; that by most tells most.
+        let reduced = |column: &Column| column.cost - worth(instance, column, &newest);
+        let mut cheap: Vec<(f64, Column)> = columns
+            .into_iter()
+            .map(|column| (reduced(&column), column))
+            .filter(|(cost, _)| *cost < -1e-9)
+            .collect();
+        cheap.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let mut added = 0;
+        for (_, column) in cheap {
+            if added == CUTS {
+                break;
+            }
+            if pool.add(instance, column.clone()) {
+                added += 1;
                 if let Some(known) = &mut dual
                     && known.add(instance, &column).is_none()
                 {
@@ -159,13 +168,23 @@ pub(crate) fn raise(instance: &Instance, pool: &mut Pool, ceilings: &[f64], time
                 }
             }
         }
-        if !added && !is_better && !is_calm {
+        if added == 0 && !is_better && !is_calm {
             break; // The prices are those of the program over all columns, but for the gaps of tangents.
         }
-        is_calm = added || is_better && is_calm;
-        is_calm &= best.value > 0.0;
+        // Where the calmed prices tell nothing new, the newest ones do.
+        is_calm = added > 0;
     }
     best
+}
+
+/// The bound at `prices`, and the columns that they make cheap.
+fn bound_at(instance: &Instance, prices: &[f64]) -> (Bound, Vec<Column>) {
+    let priced = price(instance, prices);
+    let kind_prices: Vec<f64> = priced.least.iter().map(|least| (-least).max(0.0)).collect();
+    let counts = instance.kinds.iter().map(|kind| f64::from(kind.count));
+    let spent = counts.zip(&kind_prices).map(|(count, price)| if count > 0.0 { count * price } else { 0.0 });
+    let value = prices.iter().sum::<f64>() - spent.sum::<f64>();
+    (Bound { value, prices: prices.to_vec(), kind_prices }, priced.columns)
 }
 
 /// What all devices cost with every slot taken by what draws most: more than any answer.

@@ -81,7 +81,7 @@ fn anew(
     let left = || ROUND.saturating_sub(started.saturating_sub(time())).min(time());
     let mut pool = Pool::default();
     let ceilings = first_columns(&part.instance, &mut pool).ok()?;
-    let lower = bound::raise(&part.instance, &mut pool, &ceilings, &left);
+    let lower = bound::raise(&part.instance, &mut pool, &ceilings, None, &left);
     let known: Vec<Column> = inside.iter().map(|column| part.inward(column)).collect::<Option<_>>()?;
     let before = total(&inside);
     if before - lower.value <= 1e-6 * before {

@@ -63,11 +63,12 @@ pub(crate) fn price(instance: &Instance, prices: &[f64]) -> Priced {
             let (overlap, overlap_gap) = tangents_of(kind.overlap > 0.0, OVERLAP_TANGENTS);
             let overlap_gap = if kind.overlap > 0.0 { overlap_gap / kind.overlap } else { 0.0 };
             let gap = kind.per_watt * (clock.shared_idle_watts * idle_gap + overlap_gap);
+            let figures = figures_of(kind, clock, prices);
             let mut best: Option<Column> = None;
             let mut best_cost = f64::INFINITY;
             for idle in &idle {
                 for overlap in &overlap {
-                    let search = Search::new(kind, clock, prices, *idle, *overlap);
+                    let search = Search::new(kind, clock, &figures, *idle, *overlap);
                     let (value, layout, seats) = search.best();
                     let least = search.base - value;
                     priced.least[index] = priced.least[index].min(least - gap);
@@ -114,28 +115,46 @@ struct Walk<'a> {
     best_seats: Option<Vec<(usize, usize)>>,
 }
 
+/// What a search needs of an entry: what it is worth, and its two sums in watts at a slope of 1.
+struct Figures {
+    price: f64,
+    idle_watts: f64,
+    draw_watts: f64,
+}
+
+fn figures_of(kind: &Kind, clock: &Clock, prices: &[f64]) -> Vec<Vec<Figures>> {
+    let figures = |entry: &Entry| Figures {
+        price: prices[entry.model] * entry.share(),
+        idle_watts: clock.shared_idle_watts * entry.busy_exponent(),
+        draw_watts: match kind.overlap > 0.0 {
+            true => entry.draw_exponent(kind.overlap) / kind.overlap,
+            false => entry.draw,
+        },
+    };
+    clock.entries.iter().map(|entries| entries.iter().map(figures).collect()).collect()
+}
+
 impl<'a> Search<'a> {
-    fn new(kind: &'a Kind, clock: &'a Clock, prices: &[f64], idle: Tangent, overlap: Tangent) -> Self {
-        let draw = |entry: &Entry| {
-            if kind.overlap > 0.0 {
-                overlap.slope * entry.draw_exponent(kind.overlap) / kind.overlap
-            } else {
-                entry.draw
-            }
+    fn new(
+        kind: &'a Kind,
+        clock: &'a Clock,
+        figures: &[Vec<Figures>],
+        idle: Tangent,
+        overlap: Tangent,
+    ) -> Self {
+        let draw_slope = if kind.overlap > 0.0 { overlap.slope } else { 1.0 };
+        let value = |of: &Figures| {
+            of.price - kind.per_watt * (idle.slope * of.idle_watts + draw_slope * of.draw_watts)
         };
-        let value = |entry: &Entry| {
-            let watts = clock.shared_idle_watts * idle.slope * entry.busy_exponent() + draw(entry);
-            prices[entry.model] * entry.share() - kind.per_watt * watts
-        };
-        let list = |entries: &Vec<Entry>| {
-            let values = entries.iter().enumerate().map(|(index, entry)| (value(entry), index));
+        let list = |figures: &Vec<Figures>| {
+            let values = figures.iter().enumerate().map(|(index, of)| (value(of), index));
             let mut list: Vec<(f64, usize)> = values.filter(|(value, _)| *value > 0.0).collect();
             list.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             list
         };
         let overlap_watts = if kind.overlap > 0.0 { overlap.offset / kind.overlap } else { 0.0 };
         let floor = clock.static_watts + clock.shared_idle_watts * idle.offset + overlap_watts;
-        let lists = clock.entries.iter().map(list).collect();
+        let lists = figures.iter().map(list).collect();
         Self { kind, clock, lists, base: kind.fixed + kind.per_watt * floor }
     }
 

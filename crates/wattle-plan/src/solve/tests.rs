@@ -136,7 +136,7 @@ proptest! {
     fn no_answer_is_below_the_bound(instance in fleet()) {
         let mut pool = Pool::default();
         if let (Some(expected), Ok(ceilings)) = (brute_force(&instance), first_columns(&instance, &mut pool)) {
-            let bound = bound::raise(&instance, &mut pool, &ceilings, &no_limit);
+            let bound = bound::raise(&instance, &mut pool, &ceilings, None, &no_limit);
             prop_assert!(bound.value <= expected + 1e-6 * expected.max(1.0), "{} over {expected}", bound.value);
         }
     }
