@@ -12,6 +12,8 @@ use crate::solve::{Effort, SolveError, TimeLeft, solve};
 
 /// Plans made to find where the answer flips, at most, for each of carbon intensity and load.
 const MOST_PLANS: u32 = 40;
+/// Of the time left, what one plan of an explanation may take.
+const PLAN_SHARE: f64 = 0.1;
 /// Two loads are told apart down to this factor.
 const FINEST_LOAD: f64 = 1.02;
 /// Loads are looked at from this share of the fleet's to this.
@@ -47,6 +49,17 @@ pub fn make(
     Ok(plan(loaded, &made, &solved))
 }
 
+/// A plan in a tenth of the time left: an explanation takes many.
+fn brief(
+    loaded: &Loaded,
+    restrict: Restrict,
+    effort: Effort,
+    time: TimeLeft<'_>,
+) -> Result<Plan, PlanError> {
+    let whole = time();
+    make(loaded, restrict, effort, &|| time().saturating_sub(whole.mul_f64(1.0 - PLAN_SHARE)))
+}
+
 fn nowhere(loaded: &Loaded, made: &Options) -> Result<(), PlanError> {
     if made.nowhere.is_empty() {
         return Ok(());
@@ -73,10 +86,10 @@ pub fn comparisons(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -> Vec<C
     let times = u32::try_from(loaded.fleet.models.len())
         .unwrap_or(u32::MAX)
         .saturating_mul(loaded.fleet.most_replicas);
-    let alone = make(loaded, Restrict { alone: true, devices_times: times.max(1) }, effort, time);
+    let alone = brief(loaded, Restrict { alone: true, devices_times: times.max(1) }, effort, time);
     let mut fullest = loaded.clone();
     fullest.fleet.objective = Objective::Devices;
-    let fullest = make(&fullest, Restrict::default(), effort, time);
+    let fullest = brief(&fullest, Restrict::default(), effort, time);
     let compared = |name: &str, plan: Result<Plan, PlanError>| {
         let (plan, why_none) = match plan {
             Ok(plan) => (Some(plan), None),
@@ -105,7 +118,7 @@ pub struct Driver {
 pub fn drivers(loaded: &Loaded, now: &Plan, effort: Effort, time: TimeLeft<'_>) -> Vec<Driver> {
     let mut drivers = Vec::new();
     let mut look = |change: &str, changed: Loaded, restrict: Restrict| {
-        let then = make(&changed, restrict, effort, time).ok();
+        let then = brief(&changed, restrict, effort, time).ok();
         let value = then.as_ref().map(|plan| plan.value);
         let kept = if restrict.alone { Some(now.value) } else { kept_value(&changed, now) };
         drivers.push(Driver {
@@ -221,7 +234,7 @@ pub fn flips_by_intensity(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -
             return None;
         }
         Some(
-            make(&at_intensity(loaded, intensity), Restrict::default(), effort, time)
+            brief(&at_intensity(loaded, intensity), Restrict::default(), effort, time)
                 .map_err(|error| error.to_string()),
         )
     };
@@ -301,7 +314,7 @@ pub fn flips_by_load(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -> Vec
         if time().is_zero() {
             return None;
         }
-        Some(make(&scaled(loaded, factor), Restrict::default(), effort, time))
+        Some(brief(&scaled(loaded, factor), Restrict::default(), effort, time))
     };
     let steps = [LOADS.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, LOADS.1];
     let mut seen: Vec<(f64, Result<Plan, PlanError>)> = Vec::new();

@@ -25,8 +25,6 @@ use crate::output::say;
 
 /// Fleets up to so many models are explained in full unless asked otherwise.
 const EXPLAINED_MODELS: usize = 16;
-/// Of the time limit, what one plan of an explanation may take.
-const EXPLAINED_SHARE: f64 = 0.1;
 
 /// Plans which models share which device and slice, at which batch size and clock, and says why
 ///
@@ -183,7 +181,7 @@ fn explained(loaded: &Loaded, plan: Plan, args: &PlanArgs) -> Told {
         false => Explain::Brief,
     });
     let (started, limit) = (Instant::now(), Duration::from_secs_f64(args.time_limit));
-    let left = || limit.saturating_sub(started.elapsed()).min(limit.mul_f64(EXPLAINED_SHARE));
+    let left = || limit.saturating_sub(started.elapsed());
     let mut told = Told {
         plan,
         decision: None,
