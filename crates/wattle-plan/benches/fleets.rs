@@ -1,7 +1,8 @@
 //! How long plans take and how near they are to their bounds, on random fleets.
 //!
 //! Models are networks that come with the program, and EnerTune's measured ones where WATTLE_DATA tells of a
-//! folder with them. `cargo bench -p wattle-plan` runs all; names of cases as arguments run those.
+//! folder with them. `cargo bench -p wattle-plan` runs all; names of cases as arguments run those. SEEDS: how many of each; TIMES: so many
+//! times the time limits, on a machine that is busy with other things.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -165,7 +166,9 @@ fn run(case: &Case, seed: u64, grid: &str, measured: &BTreeMap<String, String>) 
         println!("{}, {seed}: nowhere: {:?}", case.name, made.nowhere);
         return;
     }
-    let left = || case.limit.saturating_sub(started.elapsed());
+    let times = std::env::var("TIMES").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    let limit = case.limit.mul_f64(times);
+    let left = || limit.saturating_sub(started.elapsed());
     match solve(&made.instance, Effort::default(), &left) {
         Ok(solved) => {
             let plan = plan(&loaded, &made, &solved);

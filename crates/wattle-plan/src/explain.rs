@@ -50,12 +50,7 @@ pub fn make(
 }
 
 /// A plan in a tenth of the time left: an explanation takes many.
-fn brief(
-    loaded: &Loaded,
-    restrict: Restrict,
-    effort: Effort,
-    time: TimeLeft<'_>,
-) -> Result<Plan, PlanError> {
+fn brief(loaded: &Loaded, restrict: Restrict, effort: Effort, time: TimeLeft<'_>) -> Result<Plan, PlanError> {
     let whole = time();
     make(loaded, restrict, effort, &|| time().saturating_sub(whole.mul_f64(1.0 - PLAN_SHARE)))
 }

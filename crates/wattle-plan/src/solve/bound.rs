@@ -15,13 +15,13 @@ use super::pricing::{price, worth};
 use crate::instance::{Column, CoverKey, Instance};
 
 /// How much of the way the prices stay at the best known ones.
-const CALM: f64 = 0.6;
+const CALM: f64 = 0.5;
 /// Rounds at most.
 const MOST_ROUNDS: u32 = 400;
 /// The bound is good enough when the program over the columns known is so little above it.
 const CLOSE: f64 = 2e-4;
 /// Columns that a round adds to the program, at most.
-const CUTS: usize = 8;
+const CUTS: usize = 100;
 /// Where a model's price is held by its ceiling, the ceiling is raised so many times.
 const RAISE: f64 = 8.0;
 

@@ -58,6 +58,7 @@ fn tangents_of(is_there: bool, count: u32) -> (Vec<Tangent>, f64) {
 pub(crate) fn price(instance: &Instance, prices: &[f64]) -> Priced {
     let mut priced = Priced { least: vec![f64::INFINITY; instance.kinds.len()], columns: Vec::new() };
     for (index, kind) in instance.kinds.iter().enumerate() {
+        let mut best_of_kind: Option<(f64, usize, Tangent, Tangent)> = None;
         for (clock_index, clock) in kind.clocks.iter().enumerate() {
             let (idle, idle_gap) = tangents_of(clock.shared_idle_watts > 0.0, IDLE_TANGENTS);
             let (overlap, overlap_gap) = tangents_of(kind.overlap > 0.0, OVERLAP_TANGENTS);
@@ -80,12 +81,46 @@ pub(crate) fn price(instance: &Instance, prices: &[f64]) -> Priced {
                     if reduced < best_cost {
                         (best, best_cost) = (Some(column), reduced);
                     }
+                    if best_of_kind.is_none_or(|(known, ..)| reduced < known) {
+                        best_of_kind = Some((reduced, clock_index, *idle, *overlap));
+                    }
                 }
             }
             priced.columns.extend(best);
         }
+        if let Some((_, clock, idle, overlap)) = best_of_kind {
+            disjoint(instance, index, clock, (idle, overlap), prices, &mut priced.columns);
+        }
     }
     priced
+}
+
+/// Adds the best device at a clock and tangents, then the best of whom it leaves, and so on: together they tell the prices of all
+/// models at once, where many devices of nearly the same tenants tell those of a few.
+fn disjoint(
+    instance: &Instance,
+    kind_index: usize,
+    clock_index: usize,
+    (idle, overlap): (Tangent, Tangent),
+    prices: &[f64],
+    columns: &mut Vec<Column>,
+) {
+    let Some(kind) = instance.kinds.get(kind_index) else { return };
+    let Some(clock) = kind.clocks.get(clock_index) else { return };
+    let mut left = prices.to_vec();
+    for _ in 0..kind.count.min(instance.models as u32) {
+        let figures = figures_of(kind, clock, &left);
+        let (_, layout, seats) = Search::new(kind, clock, &figures, idle, overlap).best();
+        if seats.is_empty() {
+            return;
+        }
+        let column = instance.column(kind_index, clock_index, layout, seats);
+        if column.cost >= worth(instance, &column, prices) {
+            return;
+        }
+        instance.entries(&column).for_each(|entry| left[entry.model] = 0.0);
+        columns.push(column);
+    }
 }
 
 /// The prices of what `column` serves.
