@@ -34,6 +34,26 @@ pub fn pareto_front<'a>(variants: impl IntoIterator<Item = &'a Variant>) -> Vec<
     front
 }
 
+/// The variants on the lower convex hull of energy over quality, by ascending energy: mixed by time, they
+/// reach any mean quality at least energy. Of equals the first stays.
+pub fn lower_hull<'a>(variants: impl IntoIterator<Item = &'a Variant>) -> Vec<Variant> {
+    let mut hull: Vec<Variant> = Vec::new();
+    for variant in pareto_front(variants) {
+        while let [.., before, last] = &hull[..]
+            && joules_per_quality(before, last) >= joules_per_quality(last, variant)
+        {
+            hull.pop();
+        }
+        hull.push(variant.clone());
+    }
+    hull
+}
+
+/// Energy of a row for each unit of quality gained from one variant to another. Qualities on a front differ.
+pub fn joules_per_quality(from: &Variant, to: &Variant) -> f64 {
+    (to.energy_joules_per_row - from.energy_joules_per_row).get() / (to.quality - from.quality)
+}
+
 /// Energy of a row by `profile`: of one saturated instance at the largest profiled batch, with the
 /// device's knobs fully open. `None` where no row tells it.
 pub fn energy_per_row(profile: &Profile) -> Option<Joules> {

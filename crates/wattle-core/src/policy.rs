@@ -15,7 +15,7 @@ use crate::profile::Profile;
 use crate::refinement::Refinement;
 use crate::units::Megahertz;
 
-pub use reason::Reason;
+pub use reason::{CarbonLimit, Reason};
 
 /// Decides the knobs. The same observations give the same decisions: a policy has no clock, does no
 /// I/O, and has no luck but its seed. It may remember what it saw.

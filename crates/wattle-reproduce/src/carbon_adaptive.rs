@@ -4,12 +4,12 @@
 //! errors of its Table 1, a month by half hours. Its own arithmetic comes first, then the same from our
 //! replay: the rule as it is meant, as it is printed, each network alone, and the best possible.
 
-mod published;
-mod replay;
+pub(crate) mod published;
+pub(crate) mod replay;
 mod rows;
 #[cfg(test)]
 mod tests;
-mod traces;
+pub(crate) mod traces;
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,16 +30,16 @@ fn broken(cause: impl Display) -> ReproduceError {
 }
 
 /// How much is run: all of it, or a part for tests.
-struct Scale {
-    days: u32,
+pub(crate) struct Scale {
+    pub(crate) days: u32,
     /// Requests of 30 days.
-    requests: f64,
+    pub(crate) requests: f64,
     /// Length of the check request by request, in seconds.
-    check_seconds: f64,
+    pub(crate) check_seconds: f64,
 }
 
 impl Scale {
-    const FULL: Self = Self { days: 30, requests: 5e7, check_seconds: 86_400.0 };
+    pub(crate) const FULL: Self = Self { days: 30, requests: 5e7, check_seconds: 86_400.0 };
 }
 
 /// Runs the experiment.
@@ -66,7 +66,7 @@ fn run_at(
         let played = if index % 2 == 0 {
             Played::Month(Box::new(Results::of(month)?))
         } else {
-            Played::Day(month.request_level_over_epoch_level(scale.check_seconds)?)
+            Played::Day(month.request_level_over_epoch_level(RULES[0], 0.0, scale.check_seconds)?)
         };
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         progress(done as f64 / (months.len() * 2) as f64);

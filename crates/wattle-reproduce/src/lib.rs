@@ -1,4 +1,5 @@
-//! The five papers' experiments, run by Wattle's own policies: published figures beside ours.
+//! The five papers' experiments, run by Wattle's own policies: published figures beside ours. And one of
+//! our own, of a policy that no paper has.
 //!
 //! Nothing here is fitted to a published result. Inputs that a paper states, such as the mean and deviation
 //! of its traces, are matched; its results are not. Every figure of ours says what it rests on, and every
@@ -6,6 +7,7 @@
 
 pub mod batchsizer;
 pub mod carbon_adaptive;
+pub mod carbon_budget;
 pub mod cofris;
 mod files;
 pub mod renewable;
@@ -18,7 +20,8 @@ use std::path::PathBuf;
 pub use row::{Reproduction, Row};
 
 /// The experiments, by name.
-pub const NAMES: [&str; 5] = ["batchsizer", "renewable", "cofris", "sharing", "carbon-adaptive"];
+pub const NAMES: [&str; 6] =
+    ["batchsizer", "renewable", "cofris", "sharing", "carbon-adaptive", "carbon-budget"];
 
 /// What an experiment is run with.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +74,7 @@ pub fn run(
         "cofris" => cofris::run(options, progress),
         "sharing" => sharing::run(options, progress),
         "carbon-adaptive" => carbon_adaptive::run(options, progress),
+        "carbon-budget" => carbon_budget::run(options, progress),
         _ => Err(ReproduceError::Unknown { name: name.to_owned() }),
     }
 }

@@ -14,8 +14,15 @@ pub trait Provider: Send {
     /// How often there can be something new, and so how often it is worth asking.
     fn interval(&self) -> Duration;
 
-    /// Asks for what was from `since` on, what is, and what is forecast, as far as the source tells. `now`
-    /// is the time by this machine's clock.
+    /// How many requests one [`fetch`](Self::fetch) sends at most: quotas count requests. 0: it asks
+    /// nobody.
+    fn most_requests(&self) -> u32 {
+        1
+    }
+
+    /// Asks for what was from `since` on, what is, and what is forecast, as far as the source tells; older
+    /// points may come along, and what an earlier fetch of this provider told need not come again. `now` is
+    /// the time by this machine's clock.
     fn fetch(&mut self, since: UnixTime, now: UnixTime) -> Result<Fetched, FetchError>;
 }
 

@@ -15,7 +15,7 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Joules, Watts};
 
 use crate::decisions::{DecisionTold, LastTold, tell};
-use crate::knobs::{Knobs, observation, power_provenance, provenance, show_caps_ahead};
+use crate::knobs::{Knobs, observation, power_provenance, provenance, show_signals};
 use crate::plan::{Plan, Target};
 use crate::recorder::Recorder;
 use crate::request_level::Outcome;
@@ -178,10 +178,7 @@ impl<'a> Epochs<'a> {
                 self.share_out();
             }
 
-            seen.now = now;
-            seen.power_cap = cap;
-            seen.carbon_intensity = carbon;
-            show_caps_ahead(self.plan, now, &mut seen);
+            show_signals(self.plan, now, (cap, carbon), &mut seen);
             for (observed, failed) in seen.devices.iter_mut().zip(&self.knobs.settings_failed) {
                 observed.settings_failed = *failed;
             }

@@ -347,7 +347,9 @@ fn oracle_of(policy: &str, is_capped: bool) -> Option<(&'static str, &'static st
         "frequency-scaling" | "resource-scaling-cu" | "resource-scaling-se" | "cofris-cu" | "cofris-se" => {
             Some(("oracle-least-power", "energy_joules"))
         }
-        "carbon-adaptive" | "carbon-adaptive-printed" => Some(("oracle-carbon", "carbon_grams")),
+        "carbon-adaptive" | "carbon-adaptive-printed" | "carbon-budget" => {
+            Some(("oracle-carbon", "carbon_grams"))
+        }
         _ => None,
     }
 }

@@ -8,11 +8,14 @@ use wattle_core::observation::{DeviceObservation, FamilyObservation, ModelObserv
 use wattle_core::played_device::PlayedDevice;
 use wattle_core::policy::Decision;
 use wattle_core::provenance::{Basis, Provenance};
+use wattle_core::signal::Signal;
 use wattle_core::time::Timestamp;
-use wattle_core::units::{Megahertz, Watts};
+use wattle_core::units::{CarbonIntensity, Megahertz, Watts};
 
-use crate::plan::{DevicePlan, FamilyPlan, ModelPlan, Plan};
+use crate::plan::{CarbonForecast, DevicePlan, FamilyPlan, ModelPlan, Plan};
 use crate::recorder::Standing;
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Where the knobs stand, and the devices they turn.
 #[derive(Debug)]
@@ -162,11 +165,36 @@ pub(crate) fn observation(plan: &Plan) -> Observation {
     }
 }
 
-/// Shows the caps to come, as far ahead as the plan says.
-pub(crate) fn show_caps_ahead(plan: &Plan, now: Timestamp, seen: &mut Observation) {
+/// Shows cap and carbon intensity as they are, and what is to come of both as far ahead as the plan says.
+pub(crate) fn show_signals(
+    plan: &Plan,
+    now: Timestamp,
+    (cap, carbon): (Option<Watts>, Option<CarbonIntensity>),
+    seen: &mut Observation,
+) {
+    seen.now = now;
+    seen.power_cap = cap;
+    seen.carbon_intensity = carbon;
+    seen.carbon_intensity_age = carbon.map(|_| Duration::ZERO);
+    seen.carbon_intensity_ahead.clear();
+    if let Some(signal) = plan.carbon_intensity.as_ref().filter(|_| !plan.carbon_horizon.is_zero()) {
+        let ahead = match plan.carbon_forecast {
+            CarbonForecast::Perfect => signal.changes_ahead(now, plan.carbon_horizon),
+            CarbonForecast::SeasonalNaive => day_before(signal, now, plan.carbon_horizon),
+        };
+        let ahead = ahead.into_iter().map(|(at, value)| (at, CarbonIntensity::new(value)));
+        seen.carbon_intensity_ahead.extend(ahead);
+    }
     seen.power_cap_ahead.clear();
     if let Some(signal) = plan.power_cap.as_ref().filter(|_| !plan.cap_horizon.is_zero()) {
         let ahead = signal.changes_ahead(now, plan.cap_horizon);
         seen.power_cap_ahead.extend(ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))));
     }
+}
+
+/// The changes of `signal` a day ago, up to `horizon` after then, each a day later.
+fn day_before(signal: &Signal, now: Timestamp, horizon: Duration) -> Vec<(Timestamp, f64)> {
+    let Some(then) = now.since_start().checked_sub(DAY) else { return Vec::new() };
+    let changes = signal.changes_ahead(Timestamp::from_duration(then), horizon.min(DAY));
+    changes.into_iter().map(|(at, value)| (at + DAY, value)).collect()
 }

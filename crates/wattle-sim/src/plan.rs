@@ -33,8 +33,23 @@ pub struct Plan {
     pub cap_horizon: Duration,
     /// Carbon intensity in gCO2e/kWh.
     pub carbon_intensity: Option<Signal>,
+    /// How far ahead the policy is shown its changes; zero: not at all.
+    pub carbon_horizon: Duration,
+    /// How what it is shown of them is known.
+    pub carbon_forecast: CarbonForecast,
     /// Points of the time series, at most.
     pub points: usize,
+}
+
+/// How the carbon intensity to come is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CarbonForecast {
+    /// As it will be: a forecast that never errs.
+    #[default]
+    Perfect,
+    /// As it was a day before; nothing until a day has passed.
+    SeasonalNaive,
 }
 
 /// One device.

@@ -253,8 +253,18 @@ fn keys_of_another_kind_of_signal_are_refused() {
         refused(&signal(&format!("[power_cap]\nconstant = 100\n{key}")), &[&format!("power_cap.{name}")]);
     }
     refused(
-        &signal("[carbon_intensity]\nsteps = [[0, 100]]\nhorizon_seconds = 5"),
-        &["carbon_intensity.horizon_seconds", "expected it under power_cap alone"],
+        &signal("[carbon_intensity]\nsteps = [[0, 100]]\nforecast = \"perfect\""),
+        &["carbon_intensity.forecast", "it with a horizon_seconds over 0 alone"],
+    );
+    refused(
+        &signal(
+            "[carbon_intensity]\nsteps = [[0, 100]]\nhorizon_seconds = 90000\nforecast = \"seasonal-naive\"",
+        ),
+        &["carbon_intensity.horizon_seconds: found 90000", "0 to 86400"],
+    );
+    refused(
+        &signal("[power_cap]\nsteps = [[0, 100]]\nhorizon_seconds = 5\nforecast = \"perfect\""),
+        &["power_cap.forecast", "expected it under carbon_intensity alone"],
     );
 }
 

@@ -126,6 +126,14 @@ fn what_a_policy_lacks_is_told_with_what_to_do() {
         "needs the whole trace of carbon intensity",
     );
     check_refused(
+        &folder("policy = \"carbon-budget\"\n"),
+        "carbon_budget.quality_floor is not set, expected a mean quality, or carbon_budget_grams_per_day",
+    );
+    check_refused(
+        &folder("policy = \"carbon-budget\"\n[carbon_budget]\nquality_flor = 0.9\n"),
+        "unknown field `quality_flor`",
+    );
+    check_refused(
         &folder("[least_power]\nslo_factor = 0.5\n"),
         "slo_factor is 0.5, expected a number of at least 1",
     );

@@ -53,6 +53,7 @@ fn any_options() -> impl Strategy<Value = PolicyOptions> {
             };
             let mut options = PolicyOptions { foresight: Some(foresight), ..PolicyOptions::default() };
             options.oracle_carbon.quality_floor = Some(0.0);
+            options.carbon_budget.quality_floor = Some(0.0);
             options.cap_handling.mode = mode;
             options.cap_handling.time_slice_seconds = 0.3;
             options.best_under_cap.device_knobs = device_knobs;

@@ -9,6 +9,7 @@ pub mod best_under_cap;
 mod candidates;
 pub mod cap_handling;
 pub mod carbon_adaptive;
+pub mod carbon_budget;
 mod cofris;
 mod device_knobs;
 pub mod dvfs;
@@ -43,6 +44,7 @@ use batch_sizer::{BatchSizer, BatchSizerOptions};
 use best_under_cap::{Approach, BestUnderCap, BestUnderCapOptions};
 use cap_handling::CapHandlingOptions;
 use carbon_adaptive::{CarbonAdaptive, CarbonAdaptiveOptions, Direction};
+use carbon_budget::{CarbonBudget, CarbonBudgetOptions};
 use dvfs::{Dvfs, DvfsOptions};
 use fixed::Fixed;
 use least_power_table::{FreeKnobs, LeastPowerOptions, TableError};
@@ -51,7 +53,7 @@ use oracle_least_power::OracleLeastPower;
 use oracle_under_cap::OracleUnderCap;
 
 /// The names by which policies are asked for.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 18] = [
     "fixed",
     "batch-sizer",
     "batch-sizer-printed",
@@ -67,6 +69,7 @@ pub const NAMES: [&str; 17] = [
     "oracle-least-power",
     "carbon-adaptive",
     "carbon-adaptive-printed",
+    "carbon-budget",
     "oracle-carbon",
     "oracle-under-cap",
 ];
@@ -96,6 +99,8 @@ pub struct PolicyOptions {
     pub least_power: LeastPowerOptions,
     /// For the policies that choose variants by carbon intensity as it comes.
     pub carbon_adaptive: CarbonAdaptiveOptions,
+    /// For the policy that chooses variants within a floor on quality or a budget of carbon.
+    pub carbon_budget: CarbonBudgetOptions,
     /// For the best possible choice of variants.
     pub oracle_carbon: OracleCarbonOptions,
 }
@@ -120,6 +125,8 @@ pub struct PolicyConfig {
     pub least_power: LeastPowerOptions,
     /// For `carbon-adaptive` and `carbon-adaptive-printed`.
     pub carbon_adaptive: CarbonAdaptiveOptions,
+    /// For `carbon-budget`.
+    pub carbon_budget: CarbonBudgetOptions,
     /// For `oracle-carbon`.
     pub oracle_carbon: OracleCarbonOptions,
 }
@@ -135,6 +142,7 @@ impl Default for PolicyConfig {
             best_under_cap: BestUnderCapOptions::default(),
             least_power: LeastPowerOptions::default(),
             carbon_adaptive: CarbonAdaptiveOptions::default(),
+            carbon_budget: CarbonBudgetOptions::default(),
             oracle_carbon: OracleCarbonOptions::default(),
         }
     }
@@ -152,6 +160,7 @@ impl PolicyConfig {
             best_under_cap: self.best_under_cap.clone(),
             least_power: self.least_power.clone(),
             carbon_adaptive: self.carbon_adaptive.clone(),
+            carbon_budget: self.carbon_budget.clone(),
             oracle_carbon: self.oracle_carbon.clone(),
             profiles,
             ..PolicyOptions::default()
@@ -245,6 +254,7 @@ fn build_bare(name: &str, options: &PolicyOptions) -> Result<Box<dyn Policy>, Po
         }
         "carbon-adaptive" => Box::new(CarbonAdaptive::new(Direction::LowIsLarge, options)?),
         "carbon-adaptive-printed" => Box::new(CarbonAdaptive::new(Direction::AsPrinted, options)?),
+        "carbon-budget" => Box::new(CarbonBudget::new(options)?),
         "oracle-carbon" => Box::new(OracleCarbon::new(options)?),
         "oracle-under-cap" => Box::new(OracleUnderCap::new(
             options.best_under_cap.power_figure,
@@ -305,6 +315,7 @@ fn check(options: &PolicyOptions) -> Result<(), PolicyError> {
     }
     options.least_power.check()?;
     options.carbon_adaptive.check()?;
+    options.carbon_budget.check()?;
     options.oracle_carbon.check()?;
     let lengths = [
         ("cap_handling.time_slice_seconds", options.cap_handling.time_slice_seconds),
@@ -341,6 +352,7 @@ mod tests {
         };
         let mut options = PolicyOptions { foresight: Some(foresight), ..PolicyOptions::default() };
         options.oracle_carbon.quality_floor = Some(0.0);
+        options.carbon_budget.quality_floor = Some(0.0);
         for mode in [CapHandlingMode::None, CapHandlingMode::Reactive, CapHandlingMode::Proactive] {
             options.cap_handling = CapHandlingOptions { mode, ..CapHandlingOptions::default() };
             for name in NAMES {

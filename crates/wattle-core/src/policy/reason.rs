@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Level;
-use crate::id::FamilyName;
+use crate::id::{FamilyName, ModelName};
 use crate::knob::DeviceKnob;
 use crate::refinement::RefinedFigure;
 use crate::units::{CarbonIntensity, Joules, Megahertz, Watts};
@@ -246,6 +246,52 @@ pub enum Reason {
         /// Mean quality of the whole plan; `None`: it foresees no rows.
         plan_quality: Option<f64>,
     },
+    /// The variant that a price of quality in grams selects, so that a floor or a budget is kept.
+    VariantByPrice {
+        /// The family.
+        family: FamilyName,
+        /// Carbon intensity now.
+        carbon_intensity: CarbonIntensity,
+        /// Grams that a unit of quality of one row is worth; `None`: any, as all of the best is needed.
+        price_grams: Option<f64>,
+        /// Mean quality since the accounting period began; `None`: no rows yet.
+        quality_mean: Option<f64>,
+        /// What is to be kept.
+        limit: CarbonLimit,
+        /// When the accounting period ends.
+        period_ends_seconds: f64,
+    },
+    /// The carbon budget of the accounting period is spent: the variant of least energy.
+    CarbonBudgetSpent {
+        /// The family.
+        family: FamilyName,
+        /// What is to be kept, with what is spent.
+        limit: CarbonLimit,
+        /// When the accounting period ends.
+        period_ends_seconds: f64,
+    },
+    /// Carbon intensity is unknown or too old: the variant of least energy that keeps the floor on its own.
+    VariantWithoutIntensity {
+        /// The family.
+        family: FamilyName,
+        /// How old the last carbon intensity is; `None`: there is none, or its age is not told.
+        carbon_intensity_age_seconds: Option<f64>,
+        /// What is to be kept.
+        limit: CarbonLimit,
+    },
+    /// Another variant would be better, but not by enough or not yet: hold.
+    SwitchNotWorth {
+        /// The family.
+        family: FamilyName,
+        /// The variant that would be better.
+        better: ModelName,
+        /// What switching would gain until it is looked at again, quality at its price.
+        gain_grams: f64,
+        /// What a switch is taken to cost.
+        switch_cost_grams: f64,
+        /// For so long yet no switch is allowed.
+        dwell_seconds_left: f64,
+    },
     /// Carbon intensity has been the same throughout the window: the rule gives no answer, hold.
     CarbonIntensityFlat {
         /// Carbon intensity now.
@@ -280,6 +326,35 @@ pub enum Reason {
     },
 }
 
+/// What a choice of variants has to keep, and what it came to so far.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(tag = "limit", rename_all = "snake_case")]
+pub enum CarbonLimit {
+    /// A floor on the mean quality over the accounting period.
+    QualityFloor {
+        /// Least mean quality.
+        quality_floor: f64,
+    },
+    /// A budget of carbon for the accounting period, over all families.
+    CarbonBudget {
+        /// Grams in all.
+        budget_grams: f64,
+        /// Grams spent (modelled).
+        spent_grams: f64,
+    },
+}
+
+impl fmt::Display for CarbonLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::QualityFloor { quality_floor } => write!(f, "floor {quality_floor:.4}"),
+            Self::CarbonBudget { budget_grams, spent_grams } => {
+                write!(f, "budget {budget_grams:.1} gCO2e, spent {spent_grams:.1}")
+            }
+        }
+    }
+}
+
 impl Reason {
     /// The reason's name, as in logs, JSON and the label of the decision counter.
     pub const fn name(&self) -> &'static str {
@@ -311,6 +386,10 @@ impl Reason {
             Self::KnobMissing { .. } => "knob_missing",
             Self::VariantForCarbon { .. } => "variant_for_carbon",
             Self::VariantByPlan { .. } => "variant_by_plan",
+            Self::VariantByPrice { .. } => "variant_by_price",
+            Self::CarbonBudgetSpent { .. } => "carbon_budget_spent",
+            Self::VariantWithoutIntensity { .. } => "variant_without_intensity",
+            Self::SwitchNotWorth { .. } => "switch_not_worth",
             Self::CarbonIntensityFlat { .. } => "carbon_intensity_flat",
             Self::NoCarbonIntensity => "no_carbon_intensity",
             Self::NoFamily => "no_family",
@@ -474,6 +553,41 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "{family}: as planned for the whole trace, {plan_grams:.1} gCO2e, mean quality {quality}"
+                )
+            }
+            Self::VariantByPrice {
+                family,
+                carbon_intensity,
+                price_grams,
+                quality_mean,
+                limit,
+                period_ends_seconds,
+            } => {
+                let price = price_grams.map_or("any price".into(), |price| format!("{price:.4} gCO2e"));
+                let quality = quality_mean.map_or("unknown yet".into(), |quality| format!("{quality:.4}"));
+                write!(
+                    f,
+                    "{family}: {price} for a unit of quality at {carbon_intensity}; {limit}, mean quality \
+                     {quality}, period ends at {period_ends_seconds:.0} s"
+                )
+            }
+            Self::CarbonBudgetSpent { family, limit, period_ends_seconds } => {
+                write!(
+                    f,
+                    "{family}: least energy until {period_ends_seconds:.0} s, the budget is spent: {limit}"
+                )
+            }
+            Self::VariantWithoutIntensity { family, carbon_intensity_age_seconds: Some(age), limit } => {
+                write!(f, "{family}: carbon intensity is {age:.0} s old: least energy that keeps the {limit}")
+            }
+            Self::VariantWithoutIntensity { family, limit, .. } => {
+                write!(f, "{family}: carbon intensity unknown: least energy that keeps the {limit}")
+            }
+            Self::SwitchNotWorth { family, better, gain_grams, switch_cost_grams, dwell_seconds_left } => {
+                write!(
+                    f,
+                    "{family}: hold, {better} would gain {gain_grams:.3} gCO2e, a switch costs \
+                     {switch_cost_grams:.3}, dwell {dwell_seconds_left:.0} s"
                 )
             }
             Self::CarbonIntensityFlat { carbon_intensity } => {

@@ -17,7 +17,7 @@ use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::signal::Signal;
 use wattle_core::units::{Joules, Watts};
-use wattle_sim::plan::{DevicePlan, FamilyPlan, ModelPlan, Plan, Spread, Stream, Target};
+use wattle_sim::plan::{CarbonForecast, DevicePlan, FamilyPlan, ModelPlan, Plan, Spread, Stream, Target};
 use wattle_sim::scenario::Truth;
 use wattle_sim::summary::Summary;
 use wattle_sim::workload::{RateTrace, Segment, Source};
@@ -42,11 +42,11 @@ pub(super) enum Played {
 
 /// What a run came to.
 #[derive(Debug, Clone)]
-pub(super) struct Served {
-    pub(super) grams: f64,
-    pub(super) error_percent: f64,
+pub(crate) struct Served {
+    pub(crate) grams: f64,
+    pub(crate) error_percent: f64,
     /// Share of the answers that each network gave, in the order of Table 1.
-    pub(super) shares: [f64; RESNETS.len()],
+    pub(crate) shares: [f64; RESNETS.len()],
 }
 
 impl Served {
@@ -67,15 +67,15 @@ impl Served {
 }
 
 /// A month of load and carbon intensity, ready to be replayed.
-pub(super) struct Month<'a> {
-    pub(super) load: &'a LoadTrace,
-    pub(super) carbon: &'a CarbonTrace,
+pub(crate) struct Month<'a> {
+    pub(crate) load: &'a LoadTrace,
+    pub(crate) carbon: &'a CarbonTrace,
     plan: Plan,
     options: PolicyOptions,
 }
 
 impl<'a> Month<'a> {
-    pub(super) fn new(load: &'a LoadTrace, carbon: &'a CarbonTrace) -> Result<Self, ReproduceError> {
+    pub(crate) fn new(load: &'a LoadTrace, carbon: &'a CarbonTrace) -> Result<Self, ReproduceError> {
         let variants: Vec<Variant> = RESNETS.iter().map(variant).collect();
         let family = FamilyName::from(FAMILY);
         let options = PolicyOptions {
@@ -91,7 +91,7 @@ impl<'a> Month<'a> {
     }
 
     /// The month with `network` alone.
-    pub(super) fn alone(&self, network: usize) -> Result<Served, ReproduceError> {
+    pub(crate) fn alone(&self, network: usize) -> Result<Served, ReproduceError> {
         let mut plan = self.plan.clone();
         plan.families[0].active = place(&plan, RESNETS[network].name);
         let mut policy = policies::build("fixed", &self.options).map_err(broken)?;
@@ -99,15 +99,32 @@ impl<'a> Month<'a> {
     }
 
     /// The month under `policy`, over which the extremes of the intensity are taken as `window` says.
-    pub(super) fn under(&self, policy: &str, window: IntensityWindow) -> Result<Served, ReproduceError> {
+    pub(crate) fn under(&self, policy: &str, window: IntensityWindow) -> Result<Served, ReproduceError> {
         let mut options = self.options.clone();
         options.carbon_adaptive.window = window;
         let mut policy = policies::build(policy, &options).map_err(broken)?;
         Served::of(&epoch_level::run(&self.plan, policy.as_mut(), 1, &mut |_| ()).summary)
     }
 
+    /// The month under `carbon-budget` with the error rate of `error_percent` as its floor, shown `forecast`
+    /// of the next `horizon`. The accounting period is the month. No history is given: the first days count.
+    pub(crate) fn within_budget(
+        &self,
+        error_percent: f64,
+        (forecast, horizon): (CarbonForecast, Duration),
+    ) -> Result<Served, ReproduceError> {
+        let mut options = self.options.clone();
+        options.carbon_budget.quality_floor = Some(1.0 - error_percent / 100.0);
+        let mut plan = self.plan.clone();
+        (plan.carbon_forecast, plan.carbon_horizon) = (forecast, horizon);
+        let days = u32::try_from(plan.span.as_secs().div_ceil(86_400)).map_err(broken)?;
+        options.carbon_budget.period_days = Some(days);
+        let mut policy = policies::build("carbon-budget", &options).map_err(broken)?;
+        Served::of(&epoch_level::run(&plan, policy.as_mut(), 1, &mut |_| ()).summary)
+    }
+
     /// The month under the rule with ResNet34 left out, which saves little energy for much error.
-    pub(super) fn without_resnet34(&self) -> Result<Served, ReproduceError> {
+    pub(crate) fn without_resnet34(&self) -> Result<Served, ReproduceError> {
         let mut options = self.options.clone();
         for variants in options.families.values_mut() {
             variants.retain(|variant| variant.model.as_str() != RESNETS[RESNET34].name);
@@ -117,7 +134,7 @@ impl<'a> Month<'a> {
     }
 
     /// The least grams at which the month can be served with at most `error_percent`.
-    pub(super) fn least_grams(&self, error_percent: f64) -> Result<f64, ReproduceError> {
+    pub(crate) fn least_grams(&self, error_percent: f64) -> Result<f64, ReproduceError> {
         let mut options = self.options.clone();
         options.oracle_carbon.quality_floor = Some(1.0 - error_percent / 100.0);
         let oracle = OracleCarbon::new(&options).map_err(broken)?;
@@ -128,11 +145,19 @@ impl<'a> Month<'a> {
             .ok_or_else(|| broken("an oracle without a plan"))
     }
 
-    /// Grams and error of the first `seconds` request by request, over those by half hours.
-    pub(super) fn request_level_over_epoch_level(&self, seconds: f64) -> Result<[f64; 2], ReproduceError> {
+    /// Grams and error of the first `seconds` under `policy`, which has `floor` where it takes one: request by
+    /// request, over those by half hours.
+    pub(crate) fn request_level_over_epoch_level(
+        &self,
+        policy: &str,
+        floor: f64,
+        seconds: f64,
+    ) -> Result<[f64; 2], ReproduceError> {
         let mut plan = self.plan.clone();
         plan.span = Duration::from_secs_f64(seconds);
-        let policy = || policies::build(RULES[0], &self.options).map_err(broken);
+        let mut options = self.options.clone();
+        (options.carbon_budget.quality_floor, options.carbon_budget.period_days) = (Some(floor), Some(1));
+        let policy = || policies::build(policy, &options).map_err(broken);
         let epochs = Served::of(&epoch_level::run(&plan, policy()?.as_mut(), 1, &mut |_| ()).summary)?;
         plan.step = Duration::from_secs(10);
         let run = request_level::run(&plan, policy()?.as_mut(), 1, &mut |_| ());
@@ -240,6 +265,8 @@ fn plan(
         }],
         power_cap: None,
         cap_horizon: Duration::ZERO,
+        carbon_horizon: Duration::ZERO,
+        carbon_forecast: CarbonForecast::Perfect,
         carbon_intensity: Some(carbon),
         points: 1,
     };

@@ -10,14 +10,14 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use wattle_core::provenance::Basis;
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::time::Timestamp;
-use wattle_import::{Format, Input};
+use wattle_import::{CarbonKind, Format, Input};
 use wattle_sim::workload::{TraceFormat, read_rates};
 
 use super::{Scale, broken};
 use crate::{ReproduceError, files};
 
 /// Length of an epoch, and the step of the paper's carbon intensity.
-pub(super) const EPOCH: Duration = Duration::from_secs(1800);
+pub(crate) const EPOCH: Duration = Duration::from_secs(1800);
 const EPOCHS_A_DAY: u32 = 48;
 const HOURS_A_WEEK: usize = 168;
 
@@ -28,23 +28,34 @@ const DAYS_TO_JUNE: u32 = 164;
 /// A week of hourly requests.
 const LOAD_FILE: &str = "hourly_volume.csv";
 
+/// A month of a file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CarbonMonth {
+    pub(crate) format: Format,
+    pub(crate) kind: Option<CarbonKind>,
+    /// Days from the start of the file to its first.
+    pub(crate) day: u32,
+    pub(crate) days: u32,
+}
+
 /// Carbon intensity in gCO2e/kWh, one value each half hour.
 #[derive(Debug, Clone)]
-pub(super) struct CarbonTrace {
+pub(crate) struct CarbonTrace {
     /// What to call it in a row.
-    pub(super) name: String,
-    pub(super) values: Vec<f64>,
-    pub(super) basis: Basis,
-    pub(super) source: String,
+    pub(crate) name: String,
+    pub(crate) values: Vec<f64>,
+    pub(crate) basis: Basis,
+    pub(crate) source: String,
 }
 
 impl CarbonTrace {
     /// The traces of the user's files, or the generated one.
-    pub(super) fn all_of(data: Option<&Path>, days: u32) -> Result<Vec<Self>, ReproduceError> {
+    pub(crate) fn all_of(data: Option<&Path>, days: u32) -> Result<Vec<Self>, ReproduceError> {
         let mut traces = Vec::new();
         for (name, region) in CARBON_FILES {
             if let Some(path) = data.and_then(|folder| files::find(folder, name)) {
-                traces.push(Self::read(&path, region, days)?);
+                let month = CarbonMonth { format: Format::Uk, kind: None, day: DAYS_TO_JUNE, days };
+                traces.push(Self::read(&path, region, &month)?);
             }
         }
         if traces.is_empty() {
@@ -53,37 +64,38 @@ impl CarbonTrace {
         Ok(traces)
     }
 
-    fn read(path: &Path, region: &str, days: u32) -> Result<Self, ReproduceError> {
+    /// The month of a file, called `region`.
+    pub(crate) fn read(path: &Path, region: &str, month: &CarbonMonth) -> Result<Self, ReproduceError> {
+        let CarbonMonth { format, kind, day, days } = *month;
         let wrong = |cause: String| ReproduceError::Data { file: path.to_owned(), cause };
         let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
         let input = Input { name: path.display().to_string(), bytes };
-        let imported = wattle_import::import(Format::Uk, &[input], &wattle_import::Options::default());
+        let said = wattle_import::Options { kind, ..wattle_import::Options::default() };
+        let imported = wattle_import::import(format, &[input], &said);
         let imported = imported.map_err(|error| wrong(error.to_string()))?;
         let points = imported.signals.into_iter().next().map(|signal| signal.points).unwrap_or_default();
         let points = points.into_iter().map(|(seconds, value)| (Duration::from_secs_f64(seconds), value));
         let trace =
             Trace::new(points.collect(), AfterEnd::Unknown).map_err(|error| wrong(error.to_string()))?;
-        let start = EPOCH * EPOCHS_A_DAY * DAYS_TO_JUNE;
+        let start = EPOCH * EPOCHS_A_DAY * day;
         let signal = Signal::Trace(trace);
         let at = |epoch| signal.at(Timestamp::from_duration(start + EPOCH * epoch));
         let values: Option<Vec<f64>> = (0..days * EPOCHS_A_DAY).map(at).collect();
         let values = values.ok_or_else(|| {
-            wrong(format!(
-                "found no {days} days from day {DAYS_TO_JUNE} on, expected them; give a longer file"
-            ))
+            wrong(format!("found no {days} days from day {day} on, expected them; give a longer file"))
         })?;
         Ok(Self {
             name: region.into(),
             values,
             basis: Basis::Measured,
-            source: format!("carbon intensity of {region}, {days} days from day {DAYS_TO_JUNE} of its file"),
+            source: format!("carbon intensity of {region}, {days} days from day {day} of its file"),
         })
     }
 
     /// A grid of gas, wind and sun: a daily course with its highest in the evening and its lowest early in
     /// the morning, and weather that lasts for days. Round figures of no place: the paper tells none of
     /// South West England's. The mean of 200 g/kWh sets the grams and no ratio of them.
-    pub(super) fn generated(days: u32) -> Self {
+    pub(crate) fn generated(days: u32) -> Self {
         const MEAN: f64 = 200.0;
         const DAILY: f64 = 0.25;
         const WEATHER: f64 = 0.25;
@@ -110,22 +122,22 @@ impl CarbonTrace {
     }
 
     /// The trace as a signal that ends with its last half hour.
-    pub(super) fn signal(&self) -> Result<Signal, ReproduceError> {
+    pub(crate) fn signal(&self) -> Result<Signal, ReproduceError> {
         stepped(&self.values, "carbon intensity")
     }
 }
 
 /// Requests per second, one rate each half hour.
 #[derive(Debug, Clone)]
-pub(super) struct LoadTrace {
-    pub(super) rates: Vec<f64>,
-    pub(super) basis: Basis,
-    pub(super) source: String,
+pub(crate) struct LoadTrace {
+    pub(crate) rates: Vec<f64>,
+    pub(crate) basis: Basis,
+    pub(crate) source: String,
 }
 
 impl LoadTrace {
     /// The week of the user's file over and over, or a generated load, scaled to the requests of `scale`.
-    pub(super) fn of(data: Option<&Path>, scale: &Scale) -> Result<Self, ReproduceError> {
+    pub(crate) fn of(data: Option<&Path>, scale: &Scale) -> Result<Self, ReproduceError> {
         let epochs = scale.days * EPOCHS_A_DAY;
         let mut load = match data.and_then(|folder| files::find(folder, LOAD_FILE)) {
             Some(path) => Self::read(&path, epochs)?,
@@ -135,6 +147,16 @@ impl LoadTrace {
         let wanted = scale.requests / (30.0 * 86_400.0);
         load.rates.iter_mut().for_each(|rate| *rate *= wanted / mean);
         Ok(load)
+    }
+
+    /// The same rate at all times.
+    pub(crate) fn constant(scale: &Scale) -> Self {
+        let epochs = scale.days * EPOCHS_A_DAY;
+        Self {
+            rates: vec![scale.requests / (30.0 * 86_400.0); epochs as usize],
+            basis: Basis::Assumed,
+            source: "a constant load".into(),
+        }
     }
 
     fn read(path: &Path, epochs: u32) -> Result<Self, ReproduceError> {
@@ -154,7 +176,7 @@ impl LoadTrace {
     }
 
     /// A daily course with its highest in the evening, of 0.7 to 1.3 of its mean: round figures.
-    pub(super) fn generated(epochs: u32) -> Self {
+    pub(crate) fn generated(epochs: u32) -> Self {
         let rate = |epoch: u32| {
             let hour = f64::from(epoch % EPOCHS_A_DAY) / 2.0;
             1.0 + 0.3 * (TAU * (hour - 20.0) / 24.0).cos()
@@ -166,7 +188,7 @@ impl LoadTrace {
         }
     }
 
-    pub(super) fn signal(&self) -> Result<Signal, ReproduceError> {
+    pub(crate) fn signal(&self) -> Result<Signal, ReproduceError> {
         stepped(&self.rates, "load")
     }
 }

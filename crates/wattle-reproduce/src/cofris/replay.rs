@@ -13,7 +13,7 @@ use wattle_core::policies::{self, PolicyOptions};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_sim::foresight;
-use wattle_sim::plan::{DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
+use wattle_sim::plan::{CarbonForecast, DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
 use wattle_sim::request_level::{self, Outcome};
 use wattle_sim::scenario::Truth;
 use wattle_sim::workload::{RateTrace, Source};
@@ -234,6 +234,8 @@ impl<'a> Workload<'a> {
             }],
             power_cap: None,
             cap_horizon: Duration::ZERO,
+            carbon_horizon: Duration::ZERO,
+            carbon_forecast: CarbonForecast::Perfect,
             carbon_intensity: None,
             points: usize::MAX, // one each tick
         })

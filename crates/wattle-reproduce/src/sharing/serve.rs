@@ -11,7 +11,7 @@ use wattle_core::policies::fixed::Fixed;
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::units::{CarbonIntensity, GramsCo2e, Joules, Megahertz};
-use wattle_sim::plan::{DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
+use wattle_sim::plan::{CarbonForecast, DevicePlan, ModelPlan, Plan, Spread, Stream, Target};
 use wattle_sim::request_level;
 use wattle_sim::scenario::Truth;
 use wattle_sim::workload::{RateTrace, Segment, Source};
@@ -194,6 +194,8 @@ fn plan(
         streams,
         power_cap: None,
         cap_horizon: Duration::ZERO,
+        carbon_horizon: Duration::ZERO,
+        carbon_forecast: CarbonForecast::Perfect,
         carbon_intensity: None,
         points: 1,
     };

@@ -8,24 +8,31 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinHandle;
+use wattle_core::family::Variant;
 use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::knob::ServingChange;
 use wattle_core::policies::PolicyOptions;
+use wattle_core::policy::Reason;
+use wattle_core::units::Joules;
 use wattle_server::data_plane::proto;
 
-use super::server::{IsOver, Live, Setup, http, http_json, profiles, request};
+use super::server::{IsOver, Live, Setup, http, http_json, profiles, request, steps};
 
 const COLUMNS: &str = "batch_size,instances,throughput_rps,latency_ms_mean,power_watts_mean,power_watts_max";
 const FAMILY: &str = "[[variants]]\nmodel = \"digits-s\"\nquality = 0.97\n\
                       [[variants]]\nmodel = \"digits-m\"\nquality = 0.99\n";
 
 async fn start() -> Live {
+    Setup { policy: "fixed", ..setup() }.start().await
+}
+
+fn setup() -> Setup {
     let rows: &[&str] = &["1,1,1000,1,60,60", "16,1,8000,2,80,80"];
     let options = PolicyOptions {
         profiles: profiles(COLUMNS, &[("digits-s", rows), ("digits-m", rows)]),
         ..PolicyOptions::default()
     };
-    Setup { policy: "fixed", options, family: Some(FAMILY), ..Setup::default() }.start().await
+    Setup { options, family: Some(FAMILY), ..Setup::default() }
 }
 
 /// Clients that ask the family without a pause, until told to stop: how often each model answered.
@@ -82,6 +89,46 @@ async fn no_request_is_lost_over_a_thousand_switches_and_each_answer_names_the_v
     }
     let found = &repository.families()[&family];
     assert_eq!((found.switches(), found.asked_rows()), (1000, answers.values().sum()));
+    live.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn carbon_budget_switches_by_the_price_of_quality_and_no_request_is_lost() {
+    let variant = |model: &str, joules, quality| Variant {
+        model: model.into(),
+        energy_joules_per_row: Joules::new(joules),
+        quality,
+    };
+    let mut setup = Setup {
+        policy: "carbon-budget",
+        carbon_intensity: Some(steps(&[(0.0, 300.0), (0.7, 100.0)])),
+        ..setup()
+    };
+    let variants = vec![variant("digits-s", 0.1, 0.97), variant("digits-m", 0.3, 0.99)];
+    setup.options.families = BTreeMap::from([("digits".into(), variants)]);
+    setup.options.carbon_budget.quality_floor = Some(0.98);
+    setup.options.carbon_budget.interval_seconds = 0.1;
+    let live = setup.start().await;
+    let is_over = IsOver::default();
+    let clients = ask(&live, 4, &is_over).await;
+    let repository = live.server.repository();
+    let family = FamilyName::from("digits");
+    super::server::until("four switches", || repository.families()[&family].switches() >= 4).await;
+    is_over.store(true, Ordering::Relaxed);
+    let answers = sum(clients).await;
+    assert_eq!(answers.len(), 2, "both variants answered: {answers:?}");
+    assert_eq!(repository.families()[&family].asked_rows(), answers.values().sum::<u64>());
+    let records = live.server.control().decisions(200);
+    let switches: Vec<_> = records.iter().filter(|record| !record.decision.variants.is_empty()).collect();
+    assert!(switches.len() >= 4, "{switches:?}");
+    for record in switches {
+        let to = record.decision.variants["digits"].as_str();
+        let Some((_, Reason::VariantByPrice { carbon_intensity, .. })) = record.decision.reasons.first()
+        else {
+            panic!("no reason in {record:?}");
+        };
+        assert_eq!(to == "digits-m", carbon_intensity.get() == 100.0, "{record:?}");
+    }
     live.server.stop().await;
 }
 

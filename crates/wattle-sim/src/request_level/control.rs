@@ -19,7 +19,7 @@ use super::model_state::{Counts, LATENCY_UNIT_NANOS, ModelState, latency_histogr
 use super::node::{Node, nanos};
 use crate::arrivals::rng;
 use crate::decisions::{DecisionTold, LastTold, tell};
-use crate::knobs::{observation, power_provenance, provenance, show_caps_ahead};
+use crate::knobs::{observation, power_provenance, provenance, show_signals};
 use crate::plan::Plan;
 use crate::recorder::Recorder;
 use crate::summary::{Checks, ModelSummary, Summary};
@@ -230,10 +230,7 @@ impl<'a> Control<'a> {
 
     fn observe(&mut self, node: &Node<'_>, now: Timestamp) {
         let seen = &mut self.seen;
-        seen.now = now;
-        seen.power_cap = self.cap;
-        seen.carbon_intensity = self.carbon;
-        show_caps_ahead(self.plan, now, seen);
+        show_signals(self.plan, now, (self.cap, self.carbon), seen);
         for (observed, failed) in seen.devices.iter_mut().zip(&node.knobs.settings_failed) {
             observed.settings_failed = *failed;
         }

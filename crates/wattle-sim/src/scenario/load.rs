@@ -17,7 +17,7 @@ use super::check::{MOST_CLIENTS, SHORTEST_REPEAT, number, seconds, top};
 use super::files::Files;
 use super::truth::played;
 use super::{DeviceFile, InputFile, Level, ScenarioFile, Truth, WorkloadFile};
-use crate::plan::{DevicePlan, ModelPlan, Plan, Stream, Target};
+use crate::plan::{CarbonForecast, DevicePlan, ModelPlan, Plan, Stream, Target};
 use crate::workload::{Source, WorkloadError};
 
 /// A scenario that can't be run.
@@ -167,10 +167,12 @@ impl Loaded {
         if let Some(cap) = &file.power_cap {
             loaded.plan.power_cap = Some(cap.signal("power_cap", "power_cap_watts", &mut files)?);
             loaded.plan.cap_horizon = cap.horizon("power_cap", &files)?;
+            cap.without_forecast("power_cap", &files)?;
         }
         if let Some(carbon) = &file.carbon_intensity {
             let column = "carbon_intensity_g_per_kwh";
-            carbon.without_horizon("carbon_intensity", &files)?;
+            loaded.plan.carbon_horizon = carbon.horizon("carbon_intensity", &files)?;
+            loaded.plan.carbon_forecast = carbon.forecast("carbon_intensity", &files)?;
             loaded.plan.carbon_intensity = Some(carbon.signal("carbon_intensity", column, &mut files)?);
         }
         loaded.inputs = files.into_inputs();
@@ -469,6 +471,8 @@ fn empty_plan(file: &ScenarioFile, name: &str) -> Result<Plan, ScenarioError> {
         power_cap: None,
         cap_horizon: Duration::ZERO,
         carbon_intensity: None,
+        carbon_horizon: Duration::ZERO,
+        carbon_forecast: CarbonForecast::default(),
         points: file.points,
     })
 }

@@ -8,6 +8,10 @@ use wattle_core::signal::{AfterEnd, Signal, Trace};
 use super::check::{MOST_HORIZON_SECONDS, SHORTEST_REPEAT, number, number_to, without};
 use super::files::Files;
 use super::load::{ScenarioError, wrong};
+use crate::plan::CarbonForecast;
+
+/// A seasonal-naive forecast reaches no further: it repeats the day before.
+const SECONDS_A_DAY: f64 = 86_400.0;
 
 /// A signal, as written.
 #[derive(Debug, Clone, Deserialize)]
@@ -28,9 +32,12 @@ pub struct SignalFile {
     pub scale: f64,
     /// What holds past the end: `unknown`, `hold` (the default) or `repeat`.
     pub after_end: Option<AfterEnd>,
-    /// Of a power cap: how far ahead policies are shown its changes, as from a schedule or a perfect
-    /// forecast; 0 (the default): not at all.
+    /// How far ahead policies are shown its changes, as from a schedule or a forecast; 0 (the default): not
+    /// at all.
     pub horizon_seconds: Option<f64>,
+    /// Of a carbon intensity: how its changes within the horizon are known, `perfect` (the default) or
+    /// `seasonal-naive`.
+    pub forecast: Option<CarbonForecast>,
 }
 
 fn one() -> f64 {
@@ -45,10 +52,24 @@ impl SignalFile {
         Ok(Duration::from_secs_f64(seconds))
     }
 
-    /// Refuses a horizon: no policy is shown the changes of this signal.
-    pub(super) fn without_horizon(&self, place: &str, files: &Files<'_>) -> Result<(), ScenarioError> {
-        let keys = [("horizon_seconds", self.horizon_seconds.is_some())];
-        without(files.name(), place, &keys, "it under power_cap alone")
+    /// How the changes within the horizon are known.
+    pub(super) fn forecast(&self, place: &str, files: &Files<'_>) -> Result<CarbonForecast, ScenarioError> {
+        if self.horizon(place, files)?.is_zero() {
+            let keys = [("forecast", self.forecast.is_some())];
+            without(files.name(), place, &keys, "it with a horizon_seconds over 0 alone")?;
+        }
+        let forecast = self.forecast.unwrap_or_default();
+        if forecast == CarbonForecast::SeasonalNaive {
+            let place = format!("{place}.horizon_seconds");
+            number_to(files, &place, self.horizon_seconds.unwrap_or(0.0), SECONDS_A_DAY)?;
+        }
+        Ok(forecast)
+    }
+
+    /// Refuses a forecast: the schedule of this signal is known.
+    pub(super) fn without_forecast(&self, place: &str, files: &Files<'_>) -> Result<(), ScenarioError> {
+        let keys = [("forecast", self.forecast.is_some())];
+        without(files.name(), place, &keys, "it under carbon_intensity alone")
     }
 
     /// The signal that it says, whose values a file calls `column`. `place` is for errors.

@@ -1,4 +1,4 @@
-//! `wattle reproduce`: the five papers' experiments, published figures beside ours.
+//! `wattle reproduce`: the five papers' experiments, published figures beside ours, and one of our own.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,8 @@ use crate::table::Table;
 ///   wattle reproduce renewable --data ~/traces --out renewable
 ///
 /// Every figure of ours says how it is known and what it rests on; nothing is fitted to a published
-/// result. NAME is batchsizer, renewable, cofris, sharing, carbon-adaptive or all.
+/// result. NAME is batchsizer, renewable, cofris, sharing, carbon-adaptive,
+/// carbon-budget (ours, on the zones of --data) or all.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ReproduceArgs {

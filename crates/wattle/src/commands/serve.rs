@@ -17,6 +17,7 @@ use wattle_core::policies::batch_sizer::BatchSizerOptions;
 use wattle_core::policies::best_under_cap::BestUnderCapOptions;
 use wattle_core::policies::cap_handling::CapHandlingOptions;
 use wattle_core::policies::carbon_adaptive::CarbonAdaptiveOptions;
+use wattle_core::policies::carbon_budget::CarbonBudgetOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
 use wattle_core::refinement::RefinementOptions;
@@ -98,7 +99,7 @@ pub(crate) struct ServeArgs {
     stall_timeout_ms: Option<u64>,
     /// What decides the knobs: fixed, batch-sizer, batch-sizer-printed, dvfs, multi-tenant, batching,
     /// combination, frequency-scaling, resource-scaling-cu, resource-scaling-se, cofris-cu, cofris-se,
-    /// carbon-adaptive or carbon-adaptive-printed [default: fixed]
+    /// carbon-adaptive, carbon-adaptive-printed or carbon-budget [default: fixed]
     #[arg(long, value_name = "NAME")]
     policy: Option<String>,
     /// Figures of the device, for policies that plan with unused units gated (resource-scaling-…,
@@ -195,6 +196,8 @@ struct ServeFile {
     least_power: LeastPowerOptions,
     /// Options of carbon-adaptive and carbon-adaptive-printed.
     carbon_adaptive: CarbonAdaptiveOptions,
+    /// Options of carbon-budget.
+    carbon_budget: CarbonBudgetOptions,
 }
 
 pub(crate) fn model_and_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -325,6 +328,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         best_under_cap: file.best_under_cap,
         least_power: file.least_power,
         carbon_adaptive: file.carbon_adaptive,
+        carbon_budget: file.carbon_budget,
         ..PolicyConfig::default()
     };
     if let Some(name) = args.policy.or(file.policy) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::family::{Variant, pareto_front};
+use crate::family::{Variant, joules_per_quality, lower_hull};
 use crate::id::ModelName;
 use crate::signal::Signal;
 use crate::time::Timestamp;
@@ -66,25 +66,6 @@ impl Course {
     pub(super) fn rows(&self) -> f64 {
         self.pieces.iter().map(|piece| piece.rows).sum()
     }
-}
-
-/// The variants on the lower convex hull of energy over quality, by ascending energy.
-fn lower_hull(variants: &[Variant]) -> Vec<Variant> {
-    let mut hull: Vec<Variant> = Vec::new();
-    for variant in pareto_front(variants) {
-        while let [.., before, last] = &hull[..]
-            && slope(before, last) >= slope(last, variant)
-        {
-            hull.pop();
-        }
-        hull.push(variant.clone());
-    }
-    hull
-}
-
-/// Energy for each unit of quality between two variants. Qualities on a front differ.
-fn slope(from: &Variant, to: &Variant) -> f64 {
-    (to.energy_joules_per_row - from.energy_joules_per_row).get() / (to.quality - from.quality)
 }
 
 /// What bounds the plan.
@@ -154,7 +135,7 @@ pub(super) fn plan_within(courses: &[&Course], limit: Limit) -> Option<Vec<Famil
                     to: index + 1,
                     grams: piece.grams(to.energy_joules_per_row - from.energy_joules_per_row),
                     quality: piece.rows * (to.quality - from.quality),
-                    price: piece.intensity.get() * slope(from, to),
+                    price: piece.intensity.get() * joules_per_quality(from, to),
                 });
             }
         }

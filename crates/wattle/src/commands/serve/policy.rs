@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use wattle_core::device_spec::{self, DeviceSpec};
@@ -70,13 +71,22 @@ pub(super) fn build(
     }
     let mut options = config.options(profiles);
     options.latency_objectives = latency_objectives(models).context(ConfigError)?;
-    if matches!(name, "carbon-adaptive" | "carbon-adaptive-printed") {
+    if matches!(name, "carbon-adaptive" | "carbon-adaptive-printed" | "carbon-budget") {
         options.families = families(models, &options.profiles)?;
         if options.families.is_empty() {
             tracing::warn!(policy = name, "no folder has a family.toml: this policy will switch nothing");
         }
     }
+    let day_start = &mut options.carbon_budget.day_starts_at_seconds;
+    *day_start = day_start.or_else(seconds_to_midnight);
     policies::build(name, &options).context(ConfigError)
+}
+
+/// Seconds until the next day begins in universal time; `None` where the clock is before 1970.
+fn seconds_to_midnight() -> Option<f64> {
+    const DAY: u64 = 86_400;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    Some(((DAY - now % DAY) % DAY) as f64)
 }
 
 /// The families of the repository, each variant with its energy.
