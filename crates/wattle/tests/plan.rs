@@ -52,7 +52,7 @@ fn the_fleet_that_ships_is_planned_and_the_plan_is_read_back_and_kept() {
 #[test]
 fn a_fleet_that_is_wrong_ends_with_the_code_of_a_wrong_configuration() {
     let folder = tempfile::tempdir().unwrap();
-    let text = std::fs::read_to_string(example()).unwrap().replace("slo_ms = 60", "slo = 60");
+    let text = std::fs::read_to_string(example()).unwrap().replace("slo_ms = 60", "slo_msec = 60");
     std::fs::write(folder.path().join("fleet.toml"), text).unwrap();
     let output = plan(folder.path(), &["fleet.toml"]);
     assert_eq!(output.status.code(), Some(3), "{}", said(&output));
