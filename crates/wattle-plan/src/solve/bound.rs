@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use microlp::{ComparisonOp, OptimizationDirection, Problem, Solution, Variable};
+use microlp::{ComparisonOp, OptimizationDirection, Problem, Solution, SolveOptions, Variable};
 
 use super::TimeLeft;
 use super::pricing::{price, worth};
@@ -21,7 +21,7 @@ const MOST_ROUNDS: u32 = 400;
 /// The bound is good enough when the program over the columns known is so little above it.
 const CLOSE: f64 = 2e-4;
 /// Columns that a round adds to the program, at most.
-const CUTS: usize = 100;
+const CUTS: usize = 40;
 /// Where a model's price is held by its ceiling, the ceiling is raised so many times.
 const RAISE: f64 = 8.0;
 
@@ -59,7 +59,7 @@ struct Dual {
 }
 
 impl Dual {
-    fn new(instance: &Instance, pool: &Pool, ceilings: &[f64]) -> Option<Self> {
+    fn new(instance: &Instance, pool: &Pool, ceilings: &[f64], time: TimeLeft<'_>) -> Option<Self> {
         let mut problem = Problem::new(OptimizationDirection::Maximize);
         let prices: Vec<_> = ceilings.iter().map(|ceiling| problem.add_var(1.0, (0.0, *ceiling))).collect();
         let kinds: Vec<_> = instance
@@ -71,7 +71,10 @@ impl Dual {
             let (row, cost) = cut(instance, column, &prices, &kinds);
             problem.add_constraint(row, ComparisonOp::Le, cost);
         }
-        let solution = problem.solve().ok()?.into_solution().ok()?;
+        // Every change of the program after this is held to the same limit.
+        let mut options = SolveOptions::default();
+        options.time_limit = Some(time());
+        let solution = problem.solve_with(options).ok()?.into_solution().ok()?;
         Some(Self { solution: Some(solution), prices, kinds })
     }
 
@@ -117,7 +120,7 @@ pub(crate) fn raise(
     let mut is_calm = start.is_some();
     let start = start.unwrap_or_else(|| vec![0.0; instance.models]);
     let (mut best, _) = bound_at(instance, &start);
-    let mut dual = Dual::new(instance, pool, &ceilings);
+    let mut dual = Dual::new(instance, pool, &ceilings, time);
     for _ in 0..MOST_ROUNDS {
         if time().is_zero() {
             break;
@@ -133,7 +136,7 @@ pub(crate) fn raise(
             for model in held {
                 ceilings[model] = (ceilings[model] * RAISE).min(most);
             }
-            dual = Dual::new(instance, pool, &ceilings);
+            dual = Dual::new(instance, pool, &ceilings, time);
             continue;
         }
         let between = |best: &f64, newest: &f64| best * CALM + newest * (1.0 - CALM);
@@ -156,7 +159,7 @@ pub(crate) fn raise(
         cheap.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let mut added = 0;
         for (_, column) in cheap {
-            if added == CUTS {
+            if added == CUTS || time().is_zero() {
                 break;
             }
             if pool.add(instance, column.clone()) {
@@ -164,7 +167,7 @@ pub(crate) fn raise(
                 if let Some(known) = &mut dual
                     && known.add(instance, &column).is_none()
                 {
-                    dual = Dual::new(instance, pool, &ceilings);
+                    dual = Dual::new(instance, pool, &ceilings, time);
                 }
             }
         }
