@@ -40,6 +40,7 @@ enum Command {
     Report(Box<commands::report::ReportArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
     Partition(commands::partition::PartitionArgs),
+    Plan(commands::plan::PlanArgs),
 }
 
 impl Command {
@@ -71,5 +72,6 @@ fn main() -> std::process::ExitCode {
         Command::Report(args) => commands::report::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
         Command::Partition(args) => commands::partition::run(&args),
+        Command::Plan(args) => commands::plan::run(&args),
     }))
 }

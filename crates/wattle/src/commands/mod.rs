@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod devices;
 pub(crate) mod import;
 pub(crate) mod partition;
+pub(crate) mod plan;
 pub(crate) mod profile;
 pub(crate) mod report;
 pub(crate) mod reproduce;
