@@ -22,10 +22,13 @@ fn models() -> tempfile::TempDir {
         std::fs::create_dir_all(place.join("1")).unwrap();
         std::fs::copy(&bundled, place.join("1/model.onnx")).unwrap();
         std::fs::write(place.join("model.toml"), "[batching]\nmax_batch_size = 4\n").unwrap();
-        let rows: String = (1..=3)
-            .map(|count: u32| {
+        // The last batches of a set are not full.
+        let rows: String = [1, 4]
+            .into_iter()
+            .flat_map(|batch_size: u32| (1..=3).map(move |count: u32| (batch_size, count)))
+            .map(|(batch_size, count)| {
                 let power = STATIC_WATTS + SHARED_WATTS + f64::from(count) * dynamic;
-                format!("4,{count},5,{power},modelled,modelled,1\n")
+                format!("{batch_size},{count},5,{power},modelled,modelled,1\n")
             })
             .collect();
         let text = format!(
