@@ -26,9 +26,12 @@ pub(crate) fn roll_up_one(
     for (fine, coarse, kept) in steps {
         let kept = i64::try_from(kept.as_nanos()).unwrap_or(i64::MAX);
         if let Some(start) = due(connection, fine, coarse, now.saturating_sub(kept))? {
-            roll_up(connection, fine, coarse, start)?;
-            give_back(connection)?;
-            return Ok(true);
+            // A roll-up that a power cut undoes is made again: only bookings must be on the disk at once,
+            // and what is booked next takes this along.
+            connection.pragma_update(None, "synchronous", "normal")?;
+            let rolled_up = roll_up(connection, fine, coarse, start).and_then(|()| give_back(connection));
+            connection.pragma_update(None, "synchronous", "full")?;
+            return rolled_up.map(|()| true);
         }
     }
     Ok(false)
