@@ -289,6 +289,7 @@ fn csv_and_the_page_are_written_once_and_the_page_opens_offline() {
                         "{header}"
                     );
                 }
+                Value::String(text) => assert_eq!(cell, text, "{header}"),
                 other => panic!("{header}: {other}"),
             }
         }
