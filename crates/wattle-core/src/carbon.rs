@@ -9,6 +9,7 @@ mod accounting;
 pub mod act;
 mod attribution;
 mod embodied;
+pub mod mix;
 mod sci;
 #[cfg(test)]
 mod tests;

@@ -40,7 +40,7 @@ fn due(connection: &Connection, fine: Level, coarse: Level, until: i64) -> rusql
         .prepare_cached("SELECT min(start_unix_nanos) FROM entry WHERE level_seconds = ?")?
         .query_row([fine.seconds()], |row| row.get(0))?;
     let bucket = |at: i64| at.div_euclid(coarse.nanos()) * coarse.nanos();
-    let Some(start) = first.map(bucket).filter(|start| start + coarse.nanos() <= until) else {
+    let Some(start) = first.map(bucket).filter(|start| start.saturating_add(coarse.nanos()) <= until) else {
         return Ok(None);
     };
     // Minutes that a copy elsewhere has not got yet are kept as such.

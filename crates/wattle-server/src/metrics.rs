@@ -8,7 +8,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{Encoder, TextEncoder};
 use wattle_core::id::FamilyName;
 
-use crate::control_loop::Control;
+use crate::control_loop::{AccountStatus, Control};
 use crate::executor::StatsSnapshot;
 use crate::model_repository::family::Family;
 use crate::model_repository::{ModelRepository, ServedModel};
@@ -377,7 +377,33 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
             "What is seen over what the profiles say: batch time of a model, power above idle of the device";
         families.push(family("wattle_profile_drift_ratio", help, MetricType::GAUGE, drifts));
     }
+    let accounts = |value: fn(&AccountStatus) -> Option<f64>| -> Vec<Metric> {
+        let one = |account: &AccountStatus| {
+            // No family and no class are empty labels, which Prometheus takes for labels that are not there.
+            let labels = [
+                ("model", account.model.as_str()),
+                ("family", account.family.as_ref().map_or("", |family| family.as_str())),
+                ("class", account.class.as_ref().map_or("", |class| class.as_str())),
+                ("basis", basis.as_str()),
+            ];
+            Some(counter(&labels, value(account)?))
+        };
+        status.accounts.iter().filter_map(one).collect()
+    };
+    let account_energy = accounts(|account| Some(account.totals.energy.get()));
+    let account_emissions = accounts(|account| Some(account.totals.carbon?.get()));
     for (name, help, metrics) in [
+        ("wattle_account_energy_joules_total", "Energy attributed to the account", account_energy),
+        (
+            "wattle_account_emissions_grams_total",
+            "Emissions of the account's energy whose carbon intensity was known, in gCO2e",
+            account_emissions,
+        ),
+        (
+            "wattle_class_overflow_requests_total",
+            "Requests booked as class other because theirs was one too many",
+            vec![counter(&[], status.classes.overflowed_requests as f64)],
+        ),
         ("wattle_model_energy_joules_total", "Energy attributed to the model", by_model),
         ("wattle_decision_reasons_total", "How often the policy gave each reason", reasons),
     ] {

@@ -25,6 +25,7 @@ use wattle_ledger::LedgerError;
 use wattle_ledger::store::{LedgerOptions, LedgerStore, RunInfo};
 use wattle_runtime::runtime::Runtime;
 
+use crate::accounts::{AccountsConfig, Classes};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::control_loop::{Control, ControlConfig, ControlSurroundings, Waker};
@@ -74,6 +75,8 @@ pub struct ServeConfig {
     pub accounting: CarbonAccounting,
     /// Length of a fast tick of the control loop.
     pub tick: Duration,
+    /// How energy is split between those who ask.
+    pub accounts: AccountsConfig,
     /// Where the ledger is kept, if one is.
     pub ledger: Option<LedgerOptions>,
 }
@@ -134,6 +137,7 @@ impl Server {
         let clock = config.clock;
         let energy_rate = Arc::new(EnergyRate::unknown());
         let waker = Arc::new(Waker::default());
+        let classes = Arc::new(Classes::new(config.accounts.max_classes));
         let cores = config.budget.total();
         let around = Surroundings {
             clock,
@@ -167,6 +171,8 @@ impl Server {
             stopped: stopped.clone(),
             max_request_bytes: config.max_request_bytes,
             energy_rate: Arc::clone(&energy_rate),
+            classes: Arc::clone(&classes),
+            class_header: config.accounts.class_header,
         });
         let control = ControlConfig {
             device: config.device,
@@ -176,9 +182,16 @@ impl Server {
             accounting: config.accounting,
             tick: config.tick,
             ledger,
+            split: (config.accounts.split, config.accounts.power_error),
         };
-        let surroundings =
-            ControlSurroundings { clock, repository: Arc::clone(&repository), energy_rate, waker, cores };
+        let surroundings = ControlSurroundings {
+            clock,
+            repository: Arc::clone(&repository),
+            energy_rate,
+            waker,
+            cores,
+            classes,
+        };
         let control = Arc::new(Control::start(control, surroundings).map_err(ServeError::Thread)?);
 
         // Probes are answered while the models load: live, but not ready.

@@ -9,7 +9,11 @@ use crate::schema::NANOS;
 
 /// The span of a row: from its start in nanoseconds, `level` seconds long, as booked `covered` nanoseconds.
 pub(super) fn of_row(start: i64, level: i64, covered: i64) -> Span {
-    let end = if level == 1 { start.saturating_add(covered.max(1)) } else { start + level * NANOS };
+    let end = if level == 1 {
+        start.saturating_add(covered.max(1))
+    } else {
+        start.saturating_add(level.saturating_mul(NANOS))
+    };
     let from = start.div_euclid(NANOS);
     // The last second that it reaches into is its own.
     let to = end.saturating_add(NANOS - 1).div_euclid(NANOS).max(from + 1);

@@ -18,7 +18,9 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::back_off::{BackOff, Turn};
-use super::status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
+use super::status::{
+    AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status,
+};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
@@ -81,8 +83,8 @@ struct Driver<'a> {
 
 impl<'a> Driver<'a> {
     fn new(config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
-        let meter =
-            Meter::new(config.device.info(), around.cores, &around.energy_rate, config.accounting.clone());
+        let (accounting, split) = (config.accounting.clone(), config.split.clone());
+        let meter = Meter::new(config.device.info(), around.cores, &around.energy_rate, accounting, split);
         let now = around.clock.now();
         Self {
             config,
@@ -452,6 +454,10 @@ impl<'a> Driver<'a> {
             carbon_intensity_g_per_kwh: carbon,
             carbon_source: self.config.carbon_intensity.as_ref().map(|(_, head)| head.source.clone()),
             ledger: self.totals.clone(),
+            closure: self.totals.closure(),
+            accounts: AccountStatus::of(&self.totals),
+            attribution: AttributionStatus::of(&self.meter, &self.around.energy_rate.rates()),
+            classes: self.around.classes.status(),
             power: self.power.clone(),
             utilization: self.last_utilization,
             models: models.collect(),
@@ -472,6 +478,7 @@ impl<'a> Driver<'a> {
         at_once: bool,
     ) {
         let (provenance, rate) = (&self.config.device.info().power_provenance, &self.around.energy_rate);
+        rate.set_carbon(carbon.as_ref(), &self.config.accounting);
         if let Some(entry) = self.meter.book(now, provenance, stats, carbon, rate, at_once) {
             self.totals.add(&entry);
             if let Some(ledger) = &self.config.ledger {

@@ -24,6 +24,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use wattle_core::cap_account::CapAccount;
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
+use wattle_core::ledger::PowerSplit;
 use wattle_core::policy::Policy;
 use wattle_core::profile::Profile;
 use wattle_core::signal::{Signal, SignalHead};
@@ -33,12 +34,15 @@ use wattle_device::device::DeviceInfo;
 use wattle_device::held::Held;
 use wattle_ledger::store::LedgerStore;
 
+use crate::accounts::Classes;
 use crate::clock::Clock;
 use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
 pub use cap::{CapOrigin, CapOverride};
-pub use status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
+pub use status::{
+    AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status,
+};
 pub use waker::Waker;
 
 /// How long a loop that is told to stop is waited for: a driver may hang for good.
@@ -70,6 +74,8 @@ pub struct ControlConfig {
     pub tick: Duration,
     /// Where ledger entries go.
     pub ledger: Option<LedgerStore>,
+    /// How energy is split between those who ask, and how far off the power source says it may be.
+    pub split: (PowerSplit, Option<f64>),
 }
 
 /// What the control loop works on.
@@ -84,6 +90,8 @@ pub struct ControlSurroundings {
     pub waker: Arc<Waker>,
     /// Compute threads of the server.
     pub cores: u32,
+    /// The classes that requests name.
+    pub classes: Arc<Classes>,
 }
 
 /// The running control loop, for those who look at it or set its cap.

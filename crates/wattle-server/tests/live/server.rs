@@ -112,6 +112,7 @@ impl Setup {
             accounting: Default::default(),
             tick: TICK,
             ledger: None,
+            accounts: Default::default(),
         })
         .await
         .unwrap();

@@ -1,5 +1,6 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
+mod accounts;
 pub(crate) mod accounting;
 mod compute_units;
 mod ledger;
@@ -140,6 +141,8 @@ pub(crate) struct ServeArgs {
     /// Keep no ledger
     #[arg(long)]
     no_ledger: bool,
+    #[command(flatten)]
+    accounts: accounts::AccountsArgs,
     /// Copy the ledger to a PostgreSQL database as well: `postgres://user:password@host/database`
     #[arg(
         long,
@@ -193,6 +196,8 @@ struct ServeFile {
     tick_ms: Option<u64>,
     ledger: Option<PathBuf>,
     no_ledger: Option<bool>,
+    /// Whose the energy is.
+    accounts: accounts::AccountsOptions,
     ledger_replicate_to: Option<String>,
     /// How long which rows of the ledger are kept.
     ledger_retention: LedgerRetention,
@@ -354,6 +359,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let accounting = file.accounting.accounting(device_spec.as_deref())?;
     let profiles = profiles::read_all(&models, &args.profile)?;
     let profiles = policy::gate(&policy.name, device_spec.as_deref(), profiles)?;
+    let accounts = accounts::configure(args.accounts, file.accounts, &profiles, cores)?;
     let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
     if tick.is_zero() {
         bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
@@ -433,6 +439,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         accounting,
         tick,
         ledger: keeps_ledger.then_some(ledger),
+        accounts,
     })
 }
 

@@ -229,6 +229,7 @@ fn configure(folder: &Path, clock: Clock, day: &Day, runtime: Arc<dyn Runtime>) 
         )),
         accounting: CarbonAccounting::default(),
         tick: Duration::from_millis(100),
+        accounts: Default::default(),
         ledger: Some(folder.join("ledger.sqlite").into()),
     })
 }
