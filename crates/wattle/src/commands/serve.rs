@@ -1,7 +1,7 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
-mod accounts;
 pub(crate) mod accounting;
+mod accounts;
 mod compute_units;
 mod ledger;
 mod policy;
