@@ -32,8 +32,8 @@ pub(super) struct OverTime {
 pub(super) fn period_for(counted: Option<Span>) -> Period {
     let seconds = counted.map_or(0, |span| span.to.as_secs().saturating_sub(span.from.as_secs()));
     match seconds {
-        ..=10_800 => Period::Minute,
-        ..=864_000 => Period::Hour,
+        seconds if seconds <= 3 * 3600 => Period::Minute,
+        seconds if seconds <= 10 * DAY => Period::Hour,
         seconds if seconds <= 800 * DAY => Period::Day,
         _ => Period::Month,
     }

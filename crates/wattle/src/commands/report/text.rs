@@ -19,15 +19,11 @@ const WATT_HOUR: f64 = 3600.0;
 type Column = (&'static str, fn(&Line) -> Option<f64>);
 
 /// The columns of figures.
-pub(super) const COLUMNS: [Column; 15] = [
+pub(super) const COLUMNS: [Column; 14] = [
     ("requests", |line| Some(line.requests as f64)),
     ("rows", |line| Some(line.rows as f64)),
     ("Wh", |line| Some(line.energy_joules / WATT_HOUR)),
     ("Wh with idle", |line| Some(line.energy_reserved_joules / WATT_HOUR)),
-    ("at the site", |line| {
-        let site = line.site_energy_reserved_joules;
-        (site != line.energy_reserved_joules).then_some(site / WATT_HOUR)
-    }),
     ("gCO2e", |line| line.location_grams),
     ("with idle", |line| line.location_reserved_grams),
     ("market", |line| line.market_reserved_grams),
@@ -173,8 +169,11 @@ fn device_notes(device: &DeviceTold, mean: Option<CarbonIntensity>) -> Vec<Strin
             Some(format!("{}{high} on {}", watts(crossover.low?), crossover.electricity))
         })
         .collect();
-    let drawn =
-        device.power.map_or_else(String::new, |power| format!("; it drew {} on average", watts(power)));
+    let pue = device.accounting.as_ref().map_or(1.0, |accounting| accounting.pue);
+    let site = if pue > 1.0 { " with the site" } else { "" };
+    let drawn = device
+        .power
+        .map_or_else(String::new, |power| format!("; it drew {} on average{site}", watts(power * pue)));
     vec![made, format!("{name}: making it outweighs running it below {}{drawn}", told.join(", "))]
 }
 
