@@ -3,8 +3,10 @@
 //! Cost is a concave function of two sums over the tenants (see [`crate::instance`]): of `-ln(1 - u)` and
 //! of `-ln(1 - κ u d)`. A concave function is the least of its tangents, so the cheapest device is the
 //! cheapest over a list of tangents, for each of which costs add up and the best tenants are found
-//! by a search that ends at once but for ties. Between two tangents the least of them is too high by at most
+//! by dynamic programming. Between two tangents the least of them is too high by at most
 //! a known amount, which is taken off: what is told is never more than the true minimum.
+
+use std::collections::BTreeMap;
 
 use crate::instance::{Clock, Column, Entry, Instance, Kind};
 
@@ -138,18 +140,6 @@ struct Search<'a> {
     base: f64,
 }
 
-/// The state of a search through one layout.
-struct Walk<'a> {
-    lists: &'a [Vec<(f64, usize)>],
-    entries: &'a [Vec<Entry>],
-    slots: &'a [usize],
-    /// The most that this slot and all after it can add.
-    rest: Vec<f64>,
-    seats: Vec<(usize, usize)>,
-    best: f64,
-    best_seats: Option<Vec<(usize, usize)>>,
-}
-
 /// What a search needs of an entry: what it is worth, and its two sums in watts at a slope of 1.
 struct Figures {
     price: f64,
@@ -194,65 +184,110 @@ impl<'a> Search<'a> {
     }
 
     /// The most that tenants of one device are worth over their cost, its layout and they themselves.
+    ///
+    /// What is told is never too little. Where a model has entries in different numbers of parts it may be too
+    /// much; then seats are left out of the answer until no model has more than all of it.
     fn best(&self) -> (f64, usize, Vec<(usize, usize)>) {
+        let most_slots = self.kind.layouts.iter().map(Vec::len).max().unwrap_or(0);
+        let candidates = self.candidates(most_slots);
         let mut best = (0.0, 0, Vec::new());
         for (index, slots) in self.kind.layouts.iter().enumerate() {
             let most =
                 |slot: &usize| self.lists.get(*slot).and_then(|list| list.first()).map_or(0.0, |b| b.0);
-            let mut rest = vec![0.0; slots.len() + 1];
-            for place in (0..slots.len()).rev() {
-                rest[place] = rest[place + 1] + most(&slots[place]);
-            }
-            if rest[0] <= best.0 {
+            if slots.iter().map(most).sum::<f64>() <= best.0 {
                 continue;
             }
-            let entries = &self.clock.entries;
-            let mut walk = Walk {
-                lists: &self.lists,
-                entries,
-                slots,
-                rest,
-                seats: Vec::new(),
-                best: best.0,
-                best_seats: None,
-            };
-            walk.fill(0, 0, 0.0);
-            if let Some(seats) = walk.best_seats {
-                best = (walk.best, index, seats);
+            let (value, seats) = fill(slots, &candidates);
+            if value > best.0 {
+                best = (value, index, seats);
             }
         }
-        best
+        let mut seats: Vec<(usize, usize)> = Vec::new();
+        for (slot, entry) in best.2 {
+            if fits(&self.clock.entries, &seats, slot, entry) {
+                seats.push((slot, entry));
+            }
+        }
+        (best.0, best.1, seats)
+    }
+
+    /// Who can be among the best tenants: for each kind of slot as many as a device has slots, for of more than those one is
+    /// always free. A model's n-th seat needs an entry of n parts or more, so it stands once for each.
+    fn candidates(&self, most_slots: usize) -> Vec<Candidate> {
+        let mut all: BTreeMap<(usize, u32), Vec<Option<(f64, usize)>>> = BTreeMap::new();
+        for (slot, list) in self.lists.iter().enumerate() {
+            let mut found = 0;
+            for (value, index) in list {
+                if found >= most_slots {
+                    break;
+                }
+                let Some(entry) = self.clock.entries.get(slot).and_then(|entries| entries.get(*index)) else {
+                    continue;
+                };
+                for copy in 0..entry.parts {
+                    let values =
+                        all.entry((entry.model, copy)).or_insert_with(|| vec![None; self.lists.len()]);
+                    if let Some(known @ None) = values.get_mut(slot) {
+                        *known = Some((*value, *index));
+                        found += 1;
+                    }
+                }
+            }
+        }
+        all.into_values().collect()
     }
 }
 
-impl Walk<'_> {
-    /// Fills the slot at `place` and all after it; its list is looked at from `from` on.
-    fn fill(&mut self, place: usize, from: usize, value: f64) {
-        if value > self.best {
-            self.best = value;
-            self.best_seats = Some(self.seats.clone());
-        }
-        let Some(&slot) = self.slots.get(place) else { return };
-        let Some(list) = self.lists.get(slot) else { return };
-        let after = self.rest[place + 1];
-        let is_equal_next = self.slots.get(place + 1) == Some(&slot);
-        for (offset, (worth, entry)) in list.iter().enumerate().skip(from) {
-            if value + worth + after <= self.best {
-                break;
-            }
-            if !fits(self.entries, &self.seats, slot, *entry) {
-                continue;
-            }
-            self.seats.push((slot, *entry));
-            self.fill(place + 1, if is_equal_next { offset } else { 0 }, value + worth);
-            self.seats.pop();
-        }
-        // Empty, and so are the equal ones after it.
-        let next = (place..self.slots.len()).find(|next| self.slots[*next] != slot);
-        if let Some(next) = next.filter(|next| value + self.rest[*next] > self.best) {
-            self.fill(next, 0, value);
+/// What a tenant is worth in each kind of slot, and by which entry.
+type Candidate = Vec<Option<(f64, usize)>>;
+
+/// The best tenants for a layout, by dynamic programming: candidate after candidate takes a slot or none, and a state is
+/// how many slots of each kind are taken.
+fn fill(slots: &[usize], candidates: &[Candidate]) -> (f64, Vec<(usize, usize)>) {
+    let mut kinds: Vec<(usize, usize, usize)> = Vec::new(); // kind of slot, how many, stride
+    for slot in slots {
+        match kinds.iter_mut().find(|(kind, ..)| kind == slot) {
+            Some((_, count, _)) => *count += 1,
+            None => kinds.push((*slot, 1, 0)),
         }
     }
+    let mut states = 1;
+    for (_, count, stride) in &mut kinds {
+        *stride = states;
+        states *= *count + 1;
+    }
+    let mut values = vec![f64::NEG_INFINITY; states];
+    values[0] = 0.0;
+    let mut taken: Vec<Vec<Option<usize>>> = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        let mut takes = vec![None; states];
+        // From full to empty, so that no candidate sits twice.
+        for state in (0..states).rev() {
+            for (number, (kind, count, stride)) in kinds.iter().enumerate() {
+                if state / stride % (count + 1) == 0 {
+                    continue;
+                }
+                let Some((worth, _)) = candidate.get(*kind).copied().flatten() else { continue };
+                let value = values[state - stride] + worth;
+                if value > values[state] {
+                    values[state] = value;
+                    takes[state] = Some(number);
+                }
+            }
+        }
+        taken.push(takes);
+    }
+    let best = (0..states).max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap_or(0);
+    let (mut state, mut seats) = (best, Vec::new());
+    for (candidate, takes) in candidates.iter().zip(&taken).rev() {
+        if let Some((kind, _, stride)) = takes[state].and_then(|number| kinds.get(number)) {
+            if let Some((_, entry)) = candidate.get(*kind).copied().flatten() {
+                seats.push((*kind, entry));
+            }
+            state -= stride;
+        }
+    }
+    (values[best], seats)
 }
 
 /// Whether the entry leaves no model with more than all of it on the device.
