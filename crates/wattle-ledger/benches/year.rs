@@ -20,7 +20,7 @@ use wattle_core::ledger::{Account, Activity, LedgerEntry, MeteredInterval, attri
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::signal::{Quantity, SignalHead, SignalReading};
 use wattle_core::time::Timestamp;
-use wattle_core::units::{CarbonIntensity, Joules, Watts};
+use wattle_core::units::{CarbonIntensity, Watts};
 use wattle_ledger::query::{GroupBy, Ledger, Period, Query};
 use wattle_ledger::store::{LedgerOptions, LedgerStore, RunInfo};
 
@@ -40,7 +40,7 @@ fn main() {
     let seconds = days * 86_400;
     let fine = number("--in-seconds", days).min(days);
     println!("{days} days of {models} models, the last {fine} of them booked by the second");
-    let (handed_over, metered) = fill(&path, seconds, (days - fine) * 86_400, models);
+    let metered = fill(&path, seconds, (days - fine) * 86_400, models);
     println!("size {:.1} MB after the last checkpoint", size(&path) as f64 / 1e6);
     let ledger = Ledger::open_read(&path).unwrap();
     let all = ledger.totals(&Query::default()).unwrap();
@@ -71,8 +71,8 @@ fn main() {
     println!("series of {points} points: {:.3} s", start.elapsed().as_secs_f64());
 }
 
-/// Gives how many entries and joules were handed over. Until `coarse_until` entries are a minute long.
-fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> (u64, f64) {
+/// Gives how many joules were handed over. Until `coarse_until` entries are a minute long.
+fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> f64 {
     let accounting = CarbonAccounting {
         pue: 1.2,
         market: Some((CarbonIntensity::new(31.7), "a contract".into())),
@@ -97,13 +97,12 @@ fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> (u64, f64)
     let head = Arc::new(SignalHead::configured(Quantity::CarbonIntensity, "the bench"));
     let store = LedgerStore::open(&LedgerOptions::from(path.to_owned()), &info).unwrap();
     let begun = Instant::now();
-    let (mut second, mut count, mut metered, mut largest) = (0, 0, 0.0, 0);
+    let (mut second, mut metered, mut largest) = (0, 0.0, 0);
     while second < seconds {
         let length = if second < coarse_until { 60 } else { 1 };
         let entry = entry(second, length, &accounts, &head, &accounting);
         metered += entry.metered.get();
         store.append(entry);
-        count += 1;
         second += length;
         if second % BATCH == 0 {
             // What is due by then is rolled up before more comes.
@@ -121,7 +120,7 @@ fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> (u64, f64)
         begun.elapsed().as_secs_f64(),
         largest as f64 / 1e6
     );
-    (count, metered)
+    metered
 }
 
 /// An entry, `length` seconds long, in which every model worked: power and work go up and down with the time of day.
