@@ -1,6 +1,7 @@
 """tritonclient over HTTP and gRPC, blocking and asynchronous."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -186,6 +187,32 @@ def test_energy_is_told_when_it_is_asked_for(client):
             break
     assert told["wattle_energy_mj"] > 0
     assert told["wattle_power_source"].startswith("assumed: ")
+
+
+def test_a_class_is_named_and_its_energy_is_booked(client, server):
+    arrays, _ = rows(1)
+    name = f"tenant-{client.kind}"
+
+    def by_class():
+        status, _, text = server.ask("GET", "/wattle/v1/status", port="admin")
+        assert status == 200
+        status = json.loads(text)["status"]
+        closure = status["closure"]
+        assert abs(closure["difference_joules"]) <= 1e-9 * closure["metered_joules"]
+        return status["ledger"].get("by_class", {}).get(name, {"requests": 0, "energy_joules": 0})
+
+    for _ in range(10):
+        client.ask("plain", arrays, parameters={"wattle_class": name})
+        client.ask("plain", arrays, headers={"x-wattle-class": name})
+    deadline = time.monotonic() + 30
+    while by_class()["requests"] < 20 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    booked = by_class()
+    assert booked["requests"] == 20 and booked["rows"] == 20
+    assert booked["energy_joules"] > 0
+    error = client.failure("plain", arrays, parameters={"wattle_class": "no class"})
+    assert error.status == client.status(400, "INVALID_ARGUMENT")
+    assert "expected 1 to 64 of the characters" in error.text
 
 
 def test_unknown_models_and_versions_are_not_found(client):

@@ -11,6 +11,7 @@
 //! ```
 
 mod curve;
+mod embodied;
 pub(crate) mod reader;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::units::{Megahertz, Watts};
 use reader::{Reader, clocks, count, curve, parse_toml, positive, unknown_name};
 
 pub use curve::Curve;
+pub use embodied::{EmbodiedSpec, Published, PublishedBoundary};
 pub use reader::SpecError;
 
 /// The names and texts of the devices that are built in.
@@ -37,7 +39,7 @@ pub const BUNDLED: &[(&str, &str)] = &[
 ];
 
 /// Every key of a device file.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 25] = [
     "name",
     "title",
     "kind",
@@ -59,6 +61,7 @@ const KEYS: [&str; 24] = [
     "active_idle_power_watts",
     "core_voltage_millivolts",
     "context_memory_bytes",
+    "embodied",
     "embodied_kilograms_co2e",
     "lifetime_years",
     "mig_slices",
@@ -131,6 +134,8 @@ pub struct DeviceSpec {
     pub core_voltage_millivolts: Option<Figure<Curve>>,
     /// Memory that each process takes before it loads a model.
     pub context_memory_bytes: Option<Figure<u64>>,
+    /// How the device was made, for ACT, and what was published of its board.
+    pub embodied: Option<EmbodiedSpec>,
     /// Emissions of making the device, in kilograms of CO2 equivalent.
     pub embodied_kilograms_co2e: Option<Figure<f64>>,
     /// Years that the device is used for.
@@ -176,6 +181,7 @@ impl DeviceSpec {
             active_idle_power_watts: by_clock("active_idle_power_watts")?,
             core_voltage_millivolts: by_clock("core_voltage_millivolts")?,
             context_memory_bytes: bytes("context_memory_bytes")?,
+            embodied: EmbodiedSpec::read(&file)?,
             embodied_kilograms_co2e: number("embodied_kilograms_co2e")?,
             lifetime_years: number("lifetime_years")?,
             mig_slices: whole("mig_slices")?,

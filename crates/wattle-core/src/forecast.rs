@@ -2,7 +2,17 @@
 //!
 //! Each says nothing where it has nothing to go by. None of them knows the future: the same forecast of
 //! a cap that is noise is noise.
+//!
+//! For hours and days ahead there is [`pick`]: of several models, the one that was best of late at
+//! forecasting the evenly stepped [`History`] of a signal, with intervals from its own errors.
 
+mod back_test;
+mod history;
+mod models;
+mod picked;
+mod regression;
+mod ridge;
+mod scale;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +20,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Timestamp;
+
+pub use back_test::{BackTest, Origins, Score, back_test};
+pub use history::{History, HistoryError};
+pub use models::Model;
+pub use picked::{Forecast, ForecastPoint, Interval, NOMINAL_COVERAGE, Picked, pick};
+
+/// Nothing is forecast further ahead than this.
+pub const FURTHEST_AHEAD: Duration = Duration::from_secs(96 * 3600);
 
 /// Changes that are remembered at most, however short a time they span: a day of two a second.
 const MOST_CHANGES: usize = 200_000;

@@ -20,6 +20,7 @@
 //!
 //! Everything estimated here is **modelled**, and holds at the clock it was measured at.
 
+mod file;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::ModelName;
 use crate::units::Watts;
+
+pub use file::{SharingFile, SharingFileError, SharingRow};
 
 /// Rows of equations whose share in the idle draw is smaller than this tell nothing of it.
 const RANK_TOLERANCE: f64 = 1e-9;

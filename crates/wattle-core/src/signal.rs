@@ -4,6 +4,7 @@
 //! number. Live sources are drivers; they hand over plain values.
 
 mod reading;
+pub mod series;
 #[cfg(test)]
 mod tests;
 

@@ -260,8 +260,8 @@ fn the_mix_of_every_hour_gives_dacfs_own_intensity_to_the_digit() {
     assert_eq!((mix.len(), printed.len()), (17_544, 17_544));
     for (made, given) in mix.iter().zip(printed) {
         assert_eq!(made.0, given.0);
-        // One digit after the point; half of it, and the noise of floating point.
-        assert!((made.1 - given.1).abs() < 0.05 + 1e-6, "{made:?} {given:?}");
+        // Printed to two digits, trailing zeros left out.
+        assert_eq!((made.1 * 100.0).round() / 100.0, given.1, "{made:?} {given:?}");
     }
 }
 

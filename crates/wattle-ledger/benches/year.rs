@@ -73,8 +73,11 @@ fn main() {
 
 /// Gives how many entries and joules were handed over. Until `coarse_until` entries are a minute long.
 fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> (u64, f64) {
-    let accounting =
-        CarbonAccounting { pue: 1.2, market: Some((CarbonIntensity::new(31.7), "a contract".into())) };
+    let accounting = CarbonAccounting {
+        pue: 1.2,
+        market: Some((CarbonIntensity::new(31.7), "a contract".into())),
+        ..CarbonAccounting::default()
+    };
     let info = RunInfo {
         started_unix: Duration::from_secs(START),
         host: None,

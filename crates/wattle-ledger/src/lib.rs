@@ -6,6 +6,7 @@ mod migrate;
 #[cfg(feature = "postgres")]
 mod postgres;
 pub mod query;
+pub mod report;
 mod retention;
 mod rollup;
 mod schema;

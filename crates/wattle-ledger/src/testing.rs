@@ -31,7 +31,11 @@ pub(crate) fn run_info(started: u64) -> RunInfo {
 
 /// With a site overhead and a contract.
 pub(crate) fn accounting() -> CarbonAccounting {
-    CarbonAccounting { pue: 1.5, market: Some((CarbonIntensity::new(100.0), "a contract".into())) }
+    CarbonAccounting {
+        pue: 1.5,
+        market: Some((CarbonIntensity::new(100.0), "a contract".into())),
+        ..CarbonAccounting::default()
+    }
 }
 
 /// A reading of a carbon intensity from `source`.

@@ -3,6 +3,7 @@
 //! The only crate with tokio. It drives what `wattle-core` decides with real time, real devices and
 //! real requests.
 
+pub mod accounts;
 pub mod admin;
 pub mod clock;
 pub mod control_loop;

@@ -2,16 +2,16 @@
 //!
 //! Owned and driven by the control loop: it has no thread and no clock of its own.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+mod energy_rate;
+#[cfg(test)]
+mod tests;
 
-use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
-use wattle_core::ledger::{Account, Activity, LedgerEntry, MeteredInterval, attribute};
+use wattle_core::ledger::{Account, Activity, LedgerEntry, MeteredInterval, PowerSplit, attribute_split};
 use wattle_core::observation::PowerSample;
 use wattle_core::provenance::Provenance;
 use wattle_core::signal::SignalReading;
@@ -21,53 +21,26 @@ use wattle_device::device::{DeviceInfo, Reading};
 
 use crate::executor::StatsSnapshot;
 
-/// Energy of a core-second of computing, as last metered, and where it is from: what an answer is told its
-/// cost by before its interval is booked. Written by the meter, read by instances, without a lock.
-#[derive(Debug)]
-pub struct EnergyRate {
-    joules_per_core_second: AtomicU64,
-    source: ArcSwap<String>,
-}
-
-impl EnergyRate {
-    /// Not known yet.
-    pub fn unknown() -> Self {
-        Self {
-            joules_per_core_second: AtomicU64::new(f64::NAN.to_bits()),
-            source: ArcSwap::from_pointee("unknown".to_owned()),
-        }
-    }
-
-    /// Energy of so many core-seconds, or `None` where no power is known.
-    pub fn of_core_seconds(&self, core_seconds: f64) -> Option<Joules> {
-        let rate = f64::from_bits(self.joules_per_core_second.load(Ordering::Relaxed));
-        (!rate.is_nan()).then(|| Joules::new(rate * core_seconds))
-    }
-
-    /// How the power behind it is known, in words.
-    pub fn source(&self) -> Arc<String> {
-        self.source.load_full()
-    }
-
-    fn set(&self, joules_per_core_second: f64) {
-        self.joules_per_core_second.store(joules_per_core_second.to_bits(), Ordering::Relaxed);
-    }
-
-    fn set_source(&self, power: &Provenance) {
-        self.source.store(Arc::new(format!(
-            "{power}; a request's share of it is modelled from the core time of its batch"
-        )));
-    }
-}
+pub use energy_rate::{CarbonRate, EnergyRate, Rates};
 
 /// How long one ledger entry is.
 const ENTRY_LENGTH: Duration = Duration::from_secs(1);
+/// Rates are learned from entries with at least so many core-seconds: a handful of batches says little.
+const LEAST_CORE_SECONDS: f64 = 0.05;
+/// Weight of the latest entry in the mean of how far off requests were told.
+const LATEST_WEIGHT: f64 = 0.1;
 
 /// Keeps account of one device.
 pub struct Meter {
     idle_power: Watts,
     provenance: Provenance,
     accounting: CarbonAccounting,
+    split: PowerSplit,
+    power_error: Option<f64>,
+    /// How far what requests were told was off what was booked then, as a share.
+    told_off: Option<f64>,
+    /// Whether the last entry was split by how hungry each model is.
+    is_weighted: bool,
     /// The last reading that told anything.
     last: Option<Reading>,
     open: Option<OpenEntry>,
@@ -83,17 +56,34 @@ struct OpenEntry {
 }
 
 impl Meter {
-    /// A meter of the device of `info`. Primes `rate` where the device says what idle and full power
-    /// are, over `cores` cores.
-    pub fn new(info: &DeviceInfo, cores: u32, rate: &EnergyRate, accounting: CarbonAccounting) -> Self {
+    /// A meter of the device of `info`, whose energy is split by `split`. Primes `rate` where the device says
+    /// what idle and full power are, over `cores` cores. `power_error`: how far off the power source says it
+    /// may be, as a share.
+    pub fn new(
+        info: &DeviceInfo,
+        cores: u32,
+        rate: &EnergyRate,
+        accounting: CarbonAccounting,
+        (split, power_error): (PowerSplit, Option<f64>),
+    ) -> Self {
         // Where idle power isn't known, none of the energy is called idle for that reason.
         let idle_power = info.idle_power.as_ref().map_or(Watts::ZERO, |(power, _)| *power);
-        if let Some((full_power, _)) = &info.full_power {
-            rate.set((*full_power - idle_power).max(Watts::ZERO).get() / f64::from(cores.max(1)));
-        }
-        rate.set_source(&info.power_provenance);
         let provenance = info.power_provenance.clone();
-        Self { idle_power, provenance, accounting, last: None, open: None }
+        rate.change(|rates| {
+            rates.power = provenance.clone();
+            if let Some((full_power, _)) = &info.full_power {
+                let active = (*full_power - idle_power).max(Watts::ZERO).get();
+                rates.joules_per_core_second = Some(active / f64::from(cores.max(1)));
+            }
+        });
+        let (told_off, is_weighted) = (None, false);
+        let (last, open) = (None, None);
+        Self { idle_power, provenance, accounting, split, power_error, told_off, is_weighted, last, open }
+    }
+
+    /// How energy is split, and whether the last entry was split by how hungry each model is.
+    pub fn split(&self) -> (&PowerSplit, bool) {
+        (&self.split, self.is_weighted)
     }
 
     /// Where the next sample begins: the time of the last reading that told anything.
@@ -102,22 +92,32 @@ impl Meter {
     }
 
     /// Takes in a reading; gives the mean power since the last one that told anything. A reading that tells
-    /// neither energy nor power is passed over: the next sample covers its time, too.
+    /// neither energy nor power is passed over: the next sample covers its time, too. So is one whose figures
+    /// can't be: negative, infinite or not a number.
     pub fn sample(&mut self, reading: &Reading) -> Option<PowerSample> {
-        if reading.energy.is_none() && reading.power.is_none() {
+        let can_be = |value: f64| value.is_finite() && value >= 0.0;
+        let energy = reading.energy.filter(|energy| can_be(energy.get()));
+        let power = reading.power.filter(|power| can_be(power.get()));
+        if energy.is_none() && power.is_none() {
             return None;
         }
+        let reading = Reading { energy, power, ..reading.clone() };
         let before = self.last.replace(reading.clone())?;
         let interval = reading.at - before.at;
         if interval.is_zero() {
             return None;
         }
-        // A device without a counter tells power, which is taken to hold over the interval.
-        let drawn = match (reading.energy, before.energy, reading.power) {
-            (Some(energy), Some(energy_before), _) => energy - energy_before,
-            (_, _, Some(power)) => power * interval,
-            _ => return None,
-        };
+        // A device without a counter, or whose counter began anew, tells power, which is taken to hold over
+        // the interval.
+        let counted = energy.zip(before.energy).map(|(energy, before)| energy - before);
+        let drawn =
+            counted.filter(|drawn| *drawn >= Joules::ZERO).or_else(|| power.map(|power| power * interval));
+        if drawn.is_none() && counted.is_some() {
+            tracing::warn!(
+                "the device's energy counter ran backwards: what was drawn since the last reading is not known and not booked"
+            );
+        }
+        let drawn = drawn?;
         if let Some(open) = &mut self.open {
             open.energy += drawn;
             open.own_energy += drawn * reading.own_share.unwrap_or(1.0);
@@ -140,7 +140,7 @@ impl Meter {
     ) -> Option<LedgerEntry> {
         if *provenance != self.provenance {
             self.provenance = provenance.clone();
-            rate.set_source(provenance);
+            rate.change(|rates| rates.power = provenance.clone());
         }
         let is_known = self.sampled_until().is_some_and(|until| until >= now);
         if !(is_known || at_once) {
@@ -161,6 +161,7 @@ impl Meter {
             return None;
         }
         let activity = activity_between(&open.stats_at_start, stats);
+        let done = done_between(&open.stats_at_start, stats);
         let interval = MeteredInterval {
             start: open.start,
             end: now,
@@ -169,140 +170,117 @@ impl Meter {
             own_share: (open.energy > Joules::ZERO).then(|| open.own_energy / open.energy),
             provenance: self.provenance.clone(),
         };
-        let entry = attribute(&interval, &activity, carbon_intensity, &self.accounting);
-        let core_seconds: f64 = entry.by_account.values().map(|of| of.core_seconds).sum();
-        // A handful of batches says little: the rate is learned from entries with some work in them.
-        if core_seconds > 0.05 {
-            rate.set(entry.attributed().get() / core_seconds);
-        }
+        let power = (&self.split, done.working);
+        let entry = attribute_split(&interval, &activity, power, carbon_intensity, &self.accounting);
+        self.learn(&entry, &done.told, rate);
         Some(entry)
+    }
+
+    /// Learns from `entry` what a core-second of each model takes, and how far off that was before.
+    fn learn(&mut self, entry: &LedgerEntry, told: &BTreeMap<ModelName, Told>, rate: &EnergyRate) {
+        let mut booked: BTreeMap<&ModelName, (f64, f64)> = BTreeMap::new();
+        let (mut shared, mut dynamic) = (0.0, 0.0);
+        for (account, of) in &entry.by_account {
+            let (joules, core_seconds) = booked.entry(&account.model).or_default();
+            *joules += of.energy().get();
+            *core_seconds += of.core_seconds;
+            shared += of.shared.get();
+            dynamic += of.dynamic.get();
+        }
+        let core_seconds: f64 = booked.values().map(|(_, core_seconds)| core_seconds).sum();
+        if core_seconds < LEAST_CORE_SECONDS {
+            return;
+        }
+        // Held against each other as rates, so that batches that began or will end in other entries don't
+        // count as error.
+        let off = booked.iter().filter_map(|(model, (joules, core_seconds))| {
+            let of = told.get(*model).filter(|of| of.core_seconds > 0.0)?;
+            let (told, booked) = (of.joules / of.core_seconds, joules / core_seconds);
+            (booked > 0.0).then(|| ((told - booked).abs() / booked * joules, *joules))
+        });
+        let (off, weight) = off.fold((0.0, 0.0), |(off, all), (one, joules)| (off + one, all + joules));
+        if weight > 0.0 {
+            let latest = off / weight;
+            let mean = self.told_off.map_or(latest, |mean| mean + LATEST_WEIGHT * (latest - mean));
+            self.told_off = Some(mean);
+        }
+        let worked = booked.iter().filter(|(_, (_, core_seconds))| *core_seconds > 0.0);
+        self.is_weighted = self.split.knows_all(worked.map(|(model, _)| *model));
+        let per_core = |model: &ModelName| self.split.per_core(model).map_or(0.0, Watts::get);
+        let weighted: f64 =
+            booked.iter().map(|(model, (_, core_seconds))| core_seconds * per_core(model)).sum();
+        let by_model = if self.is_weighted {
+            // Dynamic power seen over that of the profiles, which is taken to be the same for all models.
+            let ratio = dynamic / weighted;
+            let of = |model: &ModelName| {
+                let power = self.split.per_core(model)?;
+                Some((model.clone(), shared / core_seconds + ratio * power.get()))
+            };
+            self.split.watts_per_core.keys().filter_map(of).collect()
+        } else {
+            BTreeMap::new()
+        };
+        let uncertainty = self.told_off.map(|off| off.hypot(self.power_error.unwrap_or(0.0)));
+        rate.change(|rates| {
+            rates.joules_per_core_second = Some((shared + dynamic) / core_seconds);
+            rates.by_model = by_model;
+            rates.uncertainty = uncertainty;
+        });
     }
 }
 
-/// What each model did between two looks at its statistics, which never fall.
+/// What answered requests of one model were told, together.
+struct Told {
+    joules: f64,
+    core_seconds: f64,
+}
+
+/// What was done in an interval, but for whose it was.
+struct Done {
+    /// How long at least one batch ran, at most: models that ran at the same time are added up.
+    working: Duration,
+    told: BTreeMap<ModelName, Told>,
+}
+
+fn done_between(
+    before: &BTreeMap<ModelName, StatsSnapshot>,
+    after: &BTreeMap<ModelName, StatsSnapshot>,
+) -> Done {
+    let mut done = Done { working: Duration::ZERO, told: BTreeMap::new() };
+    let none = StatsSnapshot::default();
+    for (name, after) in after {
+        let before = before.get(name).unwrap_or(&none);
+        let since = |of: fn(&StatsSnapshot) -> u64| of(after).saturating_sub(of(before));
+        done.working += Duration::from_nanos(since(|stats| stats.working_nanos));
+        let told = Told {
+            joules: since(|stats| stats.told_nanojoules) as f64 / 1e9,
+            core_seconds: since(|stats| stats.told_core_nanos) as f64 / 1e9,
+        };
+        done.told.insert(name.clone(), told);
+    }
+    done
+}
+
+/// What was done for each account between two looks at the statistics of its model, which never fall.
 fn activity_between(
     before: &BTreeMap<ModelName, StatsSnapshot>,
     after: &BTreeMap<ModelName, StatsSnapshot>,
 ) -> BTreeMap<Account, Activity> {
-    let none = StatsSnapshot::default();
-    let of = |(name, after): (&ModelName, &StatsSnapshot)| {
-        let before = before.get(name).unwrap_or(&none);
-        let nanos = after.busy_core_nanos.saturating_sub(before.busy_core_nanos);
-        let activity = Activity {
-            core_seconds: nanos as f64 / 1e9,
-            rows: after.completed_rows.saturating_sub(before.completed_rows),
-            requests: after.completed_requests.saturating_sub(before.completed_requests),
-        };
-        (activity.core_seconds > 0.0 || activity.requests > 0)
-            .then(|| (Account::of_model(name.clone()), activity))
-    };
-    after.iter().filter_map(of).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use wattle_core::provenance::Basis;
-
-    fn at(ms: u64) -> Timestamp {
-        Timestamp::from_duration(Duration::from_millis(ms))
-    }
-
-    fn reading(ms: u64, energy: f64) -> Reading {
-        Reading {
-            at: at(ms),
-            energy: Some(Joules::new(energy)),
-            power: None,
-            own_share: None,
-            utilization: None,
+    let mut activity = BTreeMap::new();
+    for (name, after) in after {
+        for (asker, counts) in &after.by_asker {
+            let before = before.get(name).and_then(|stats| stats.by_asker.get(asker));
+            let before = before.copied().unwrap_or_default();
+            let of = Activity {
+                core_seconds: counts.core_nanos.saturating_sub(before.core_nanos) as f64 / 1e9,
+                rows: counts.rows.saturating_sub(before.rows),
+                requests: counts.requests.saturating_sub(before.requests),
+            };
+            if of.core_seconds > 0.0 || of.requests > 0 {
+                let (family, class) = (asker.family.clone(), asker.class.clone());
+                activity.insert(Account { model: name.clone(), family, class }, of);
+            }
         }
     }
-
-    fn known() -> Provenance {
-        Provenance::new(Basis::Measured, "a test")
-    }
-
-    fn meter() -> (Meter, EnergyRate) {
-        let info = DeviceInfo {
-            id: "cpu".into(),
-            description: String::new(),
-            knobs: vec![],
-            power_provenance: known(),
-            idle_power: Some((Watts::new(10.0), Provenance::new(Basis::Assumed, "a test"))),
-            full_power: None,
-        };
-        let rate = EnergyRate::unknown();
-        (Meter::new(&info, 2, &rate, CarbonAccounting::default()), rate)
-    }
-
-    #[test]
-    fn power_is_energy_over_the_time_between_two_readings() {
-        let (mut meter, _) = meter();
-        assert_eq!(meter.sample(&reading(0, 0.0)), None);
-        let sample = meter.sample(&reading(100, 3.0)).unwrap();
-        assert!((sample.power.get() - 30.0).abs() < 1e-9);
-        assert_eq!(meter.sample(&reading(100, 3.0)), None, "no time passed, no power known");
-    }
-
-    #[test]
-    fn a_reading_that_tells_nothing_is_no_power_and_loses_no_energy() {
-        let (mut meter, rate) = meter();
-        meter.sample(&reading(0, 0.0));
-        meter.book(at(0), &known(), &BTreeMap::new(), None, &rate, false);
-        let nothing = |ms| Reading { energy: None, ..reading(ms, 0.0) };
-        assert_eq!(meter.sample(&nothing(100)), None);
-        assert_eq!(meter.sampled_until(), Some(at(0)));
-        assert_eq!(meter.sample(&nothing(1000)), None);
-        assert_eq!(meter.book(at(1000), &known(), &BTreeMap::new(), None, &rate, false), None);
-        let sample = meter.sample(&reading(1500, 45.0)).unwrap();
-        assert!((sample.power.get() - 30.0).abs() < 1e-9);
-        let entry = meter.book(at(1500), &known(), &BTreeMap::new(), None, &rate, false).unwrap();
-        assert!((entry.metered.get() - 45.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn an_entry_says_how_the_power_was_known_when_it_was_booked() {
-        let (mut meter, rate) = meter();
-        meter.sample(&reading(0, 0.0));
-        meter.book(at(0), &known(), &BTreeMap::new(), None, &rate, false);
-        meter.sample(&reading(1000, 30.0));
-        let found_out = Provenance::new(Basis::Measured, "a counter, compared with power");
-        let entry = meter.book(at(1000), &found_out, &BTreeMap::new(), None, &rate, false).unwrap();
-        assert_eq!(entry.provenance, found_out);
-        assert!(rate.source().starts_with("measured: a counter, compared with power; "), "{}", rate.source());
-    }
-
-    #[test]
-    fn a_device_without_a_counter_is_metered_by_its_power() {
-        let (mut meter, rate) = meter();
-        let reading = |ms| Reading { energy: None, power: Some(Watts::new(25.0)), ..reading(ms, 0.0) };
-        meter.sample(&reading(0));
-        meter.book(at(0), &known(), &BTreeMap::new(), None, &rate, false);
-        assert_eq!(meter.sample(&reading(1000)).unwrap().power, Watts::new(25.0));
-        let entry = meter.book(at(1000), &known(), &BTreeMap::new(), None, &rate, false).unwrap();
-        assert!((entry.metered.get() - 25.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn an_entry_closes_after_a_second_and_its_books_close_too() {
-        let (mut meter, rate) = meter();
-        let name = ModelName::from("m");
-        let stats = |core_nanos, executions| {
-            let stats = StatsSnapshot { busy_core_nanos: core_nanos, executions, ..StatsSnapshot::default() };
-            BTreeMap::from([(name.clone(), stats)])
-        };
-        meter.sample(&reading(0, 0.0));
-        assert_eq!(meter.book(at(0), &known(), &stats(0, 0), None, &rate, false), None);
-        for tick in 1..10 {
-            meter.sample(&reading(tick * 100, tick as f64 * 3.0));
-            assert_eq!(meter.book(at(tick * 100), &known(), &stats(0, 0), None, &rate, false), None);
-        }
-        meter.sample(&reading(1000, 30.0));
-        let entry = meter.book(at(1000), &known(), &stats(500_000_000, 4), None, &rate, false).unwrap();
-        let attributed = entry.by_account[&Account::of_model(name)].energy();
-        assert!((entry.metered.get() - 30.0).abs() < 1e-9);
-        assert!((attributed.get() - 20.0).abs() < 1e-9, "{attributed}");
-        assert!(((attributed + entry.idle).get() - 30.0).abs() < 1e-9);
-        assert!((rate.of_core_seconds(1.0).unwrap().get() - 40.0).abs() < 1e-9);
-    }
+    activity
 }

@@ -8,7 +8,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{Encoder, TextEncoder};
 use wattle_core::id::FamilyName;
 
-use crate::control_loop::Control;
+use crate::control_loop::{AccountStatus, Control, STATES};
 use crate::executor::StatsSnapshot;
 use crate::model_repository::family::Family;
 use crate::model_repository::{ModelRepository, ServedModel};
@@ -21,6 +21,7 @@ pub fn render(repository: &ModelRepository, control: &Control) -> String {
     let mut families = of_models(repository);
     families.extend(of_families(repository));
     families.extend(of_power(control));
+    families.extend(of_signals(control));
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&families, &mut text) {
         tracing::error!(%error, "metrics could not be written");
@@ -233,6 +234,45 @@ fn of_families(repository: &ModelRepository) -> Vec<MetricFamily> {
     ]
 }
 
+/// What is known of each configured signal, and how its source does.
+fn of_signals(control: &Control) -> Vec<MetricFamily> {
+    let status = control.status();
+    let signals = &status.signals;
+    let ages = signals.iter().filter_map(|of| Some(gauge(&[("signal", &of.signal)], of.age_seconds?)));
+    let states = signals.iter().flat_map(|of| {
+        let is = |state: &&'static str| {
+            let labels = [("signal", of.signal.as_str()), ("state", *state)];
+            gauge(&labels, f64::from(u8::from(of.state == *state)))
+        };
+        STATES.iter().map(is).collect::<Vec<_>>()
+    });
+    let failures = signals
+        .iter()
+        .filter_map(|of| Some(counter(&[("signal", &of.signal)], of.asking.as_ref()?.failures_total as f64)));
+    let families = [
+        (
+            "wattle_signal_age_seconds",
+            "How long ago what the signal says was so",
+            MetricType::GAUGE,
+            ages.collect::<Vec<_>>(),
+        ),
+        (
+            "wattle_signal_state",
+            "Whether the signal is in this state: fresh, stale, unknown, or what stands in for it",
+            MetricType::GAUGE,
+            states.collect(),
+        ),
+        (
+            "wattle_signal_fetch_failures_total",
+            "Times that the signal's source was asked and gave nothing",
+            MetricType::COUNTER,
+            failures.collect(),
+        ),
+    ];
+    let families = families.into_iter().filter(|(_, _, _, metrics)| !metrics.is_empty());
+    families.map(|(name, help, kind, metrics)| family(name, help, kind, metrics)).collect()
+}
+
 fn of_power(control: &Control) -> Vec<MetricFamily> {
     let status = control.status();
     let device = control.device();
@@ -377,7 +417,33 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
             "What is seen over what the profiles say: batch time of a model, power above idle of the device";
         families.push(family("wattle_profile_drift_ratio", help, MetricType::GAUGE, drifts));
     }
+    let accounts = |value: fn(&AccountStatus) -> Option<f64>| -> Vec<Metric> {
+        let one = |account: &AccountStatus| {
+            // No family and no class are empty labels, which Prometheus takes for labels that are not there.
+            let labels = [
+                ("model", account.model.as_str()),
+                ("family", account.family.as_ref().map_or("", |family| family.as_str())),
+                ("class", account.class.as_ref().map_or("", |class| class.as_str())),
+                ("basis", basis.as_str()),
+            ];
+            Some(counter(&labels, value(account)?))
+        };
+        status.accounts.iter().filter_map(one).collect()
+    };
+    let account_energy = accounts(|account| Some(account.totals.energy.get()));
+    let account_emissions = accounts(|account| Some(account.totals.carbon?.get()));
     for (name, help, metrics) in [
+        ("wattle_account_energy_joules_total", "Energy attributed to the account", account_energy),
+        (
+            "wattle_account_emissions_grams_total",
+            "Emissions of the account's energy whose carbon intensity was known, in gCO2e",
+            account_emissions,
+        ),
+        (
+            "wattle_class_overflow_requests_total",
+            "Requests booked as class other because theirs was one too many",
+            vec![counter(&[], status.classes.overflowed_requests as f64)],
+        ),
         ("wattle_model_energy_joules_total", "Energy attributed to the model", by_model),
         ("wattle_decision_reasons_total", "How often the policy gave each reason", reasons),
     ] {

@@ -17,7 +17,6 @@ use tonic::codec::CompressionEncoding;
 use tonic::transport::server::TcpIncoming;
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policy::Policy;
-use wattle_core::signal::{Signal, SignalHead};
 use wattle_core::time::Timestamp;
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
@@ -25,9 +24,10 @@ use wattle_ledger::LedgerError;
 use wattle_ledger::store::{LedgerOptions, LedgerStore, RunInfo};
 use wattle_runtime::runtime::Runtime;
 
+use crate::accounts::{AccountsConfig, Classes};
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::control_loop::{Control, ControlConfig, ControlSurroundings, Waker};
+use crate::control_loop::{Control, ControlConfig, ControlSurroundings, SignalSource, Waker};
 use crate::data_plane::grpc::Service;
 use crate::data_plane::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::data_plane::{DataPlane, health, http};
@@ -67,13 +67,15 @@ pub struct ServeConfig {
     /// What decides the knobs.
     pub policy: Box<dyn Policy>,
     /// The power cap in watts, if there is one.
-    pub power_cap: Option<Signal>,
-    /// Carbon intensity in gCO2e/kWh and where it is from, if known.
-    pub carbon_intensity: Option<(Signal, Arc<SignalHead>)>,
+    pub power_cap: Option<SignalSource>,
+    /// Where carbon intensity in gCO2e/kWh is from, if known.
+    pub carbon_intensity: Option<SignalSource>,
     /// How emissions are counted.
     pub accounting: CarbonAccounting,
     /// Length of a fast tick of the control loop.
     pub tick: Duration,
+    /// How energy is split between those who ask.
+    pub accounts: AccountsConfig,
     /// Where the ledger is kept, if one is.
     pub ledger: Option<LedgerOptions>,
 }
@@ -134,6 +136,7 @@ impl Server {
         let clock = config.clock;
         let energy_rate = Arc::new(EnergyRate::unknown());
         let waker = Arc::new(Waker::default());
+        let classes = Arc::new(Classes::new(config.accounts.max_classes));
         let cores = config.budget.total();
         let around = Surroundings {
             clock,
@@ -167,6 +170,8 @@ impl Server {
             stopped: stopped.clone(),
             max_request_bytes: config.max_request_bytes,
             energy_rate: Arc::clone(&energy_rate),
+            classes: Arc::clone(&classes),
+            class_header: config.accounts.class_header,
         });
         let control = ControlConfig {
             device: config.device,
@@ -176,9 +181,16 @@ impl Server {
             accounting: config.accounting,
             tick: config.tick,
             ledger,
+            split: (config.accounts.split, config.accounts.power_error),
         };
-        let surroundings =
-            ControlSurroundings { clock, repository: Arc::clone(&repository), energy_rate, waker, cores };
+        let surroundings = ControlSurroundings {
+            clock,
+            repository: Arc::clone(&repository),
+            energy_rate,
+            waker,
+            cores,
+            classes,
+        };
         let control = Arc::new(Control::start(control, surroundings).map_err(ServeError::Thread)?);
 
         // Probes are answered while the models load: live, but not ready.

@@ -14,7 +14,7 @@ use wattle_runtime::runtime::{Instance, LoadedModel, RuntimeError};
 use wattle_runtime::tensor::{BatchInput, Datatype, Tensor, TensorSpec};
 use wattle_server::clock::Clock;
 use wattle_server::control_loop::Waker;
-use wattle_server::executor::{Answer, ExecuteError, Executor, Submission, Surroundings};
+use wattle_server::executor::{Answer, Asker, ExecuteError, Executor, Submission, Surroundings};
 use wattle_server::meter::EnergyRate;
 
 const LIMITS: ServingLimits =
@@ -98,6 +98,7 @@ fn request(number: u32, rows: u32) -> Submission {
         group: Some(0),
         priority: 1,
         deadline: None,
+        asker: Asker::default(),
     }
 }
 

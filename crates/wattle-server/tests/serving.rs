@@ -46,6 +46,7 @@ async fn start() -> Server {
         accounting: Default::default(),
         tick: Duration::from_millis(100),
         ledger: None,
+        accounts: Default::default(),
     })
     .await
     .unwrap();

@@ -146,6 +146,7 @@ async fn start(device: Held, policy: AsksForTheClock) -> (Server, TempDir) {
         accounting: Default::default(),
         tick: Duration::from_millis(20),
         ledger: None,
+        accounts: Default::default(),
     })
     .await
     .unwrap();

@@ -56,6 +56,7 @@ impl Points {
         let most = match self.quantity {
             Quantity::CarbonIntensity => MOST_GRAMS_PER_KILOWATT_HOUR,
             Quantity::Power => MOST_WATTS,
+            Quantity::StateOfCharge => 1.0,
         };
         if value > most {
             return self.leave_out(at, format!("more than {most} {}", self.quantity.unit()));

@@ -25,16 +25,22 @@ pub enum Unit {
     Kilowatts,
     /// `MW`.
     Megawatts,
+    /// A share, 0 to 1: `share`.
+    Share,
+    /// A share in hundredths: `%`.
+    Percent,
 }
 
 /// Each with the name it has in configurations.
-const UNITS: [(Unit, &str); 6] = [
+const UNITS: [(Unit, &str); 8] = [
     (Unit::GramsPerKilowattHour, "g/kWh"),
     (Unit::KilogramsPerMegawattHour, "kg/MWh"),
     (Unit::PoundsPerMegawattHour, "lbs/MWh"),
     (Unit::Watts, "W"),
     (Unit::Kilowatts, "kW"),
     (Unit::Megawatts, "MW"),
+    (Unit::Share, "share"),
+    (Unit::Percent, "%"),
 ];
 
 impl Unit {
@@ -64,6 +70,7 @@ impl Unit {
             "watts" | "watt" => Some(Self::Watts),
             "kilowatts" | "kilowatt" => Some(Self::Kilowatts),
             "megawatts" | "megawatt" => Some(Self::Megawatts),
+            "percent" => Some(Self::Percent),
             _ => None,
         }
     }
@@ -75,13 +82,15 @@ impl Unit {
                 Quantity::CarbonIntensity
             }
             Self::Watts | Self::Kilowatts | Self::Megawatts => Quantity::Power,
+            Self::Share | Self::Percent => Quantity::StateOfCharge,
         }
     }
 
     /// What a number in this unit is multiplied with to be in that of its quantity.
     pub const fn factor(self) -> f64 {
         match self {
-            Self::GramsPerKilowattHour | Self::KilogramsPerMegawattHour | Self::Watts => 1.0,
+            Self::GramsPerKilowattHour | Self::KilogramsPerMegawattHour | Self::Watts | Self::Share => 1.0,
+            Self::Percent => 0.01,
             Self::PoundsPerMegawattHour => GRAMS_PER_POUND / 1000.0,
             Self::Kilowatts => 1e3,
             Self::Megawatts => 1e6,

@@ -5,6 +5,7 @@
 //! saturated or at a mean load, for studies of a year.
 
 pub mod arrivals;
+pub mod baseline;
 pub mod decisions;
 pub mod epoch_level;
 pub mod experiment;

@@ -34,10 +34,13 @@ enum Command {
     Simulate(commands::simulate::SimulateArgs),
     Reproduce(commands::reproduce::ReproduceArgs),
     Import(Box<commands::import::ImportArgs>),
+    Signals(commands::signals::SignalsArgs),
     Devices(commands::devices::DevicesArgs),
     Profile(Box<commands::profile::ProfileArgs>),
+    Report(Box<commands::report::ReportArgs>),
     Runtimes(commands::runtimes::RuntimesArgs),
     Partition(commands::partition::PartitionArgs),
+    Plan(commands::plan::PlanArgs),
 }
 
 impl Command {
@@ -46,7 +49,7 @@ impl Command {
     const fn default_log(&self) -> &'static str {
         match self {
             Self::Demo(_) | Self::Devices(_) => "error",
-            Self::Profile(_) => "warn",
+            Self::Profile(_) | Self::Report(_) | Self::Signals(_) => "warn",
             _ => "info",
         }
     }
@@ -63,9 +66,12 @@ fn main() -> std::process::ExitCode {
         Command::Simulate(args) => commands::simulate::run(args),
         Command::Reproduce(args) => commands::reproduce::run(&args),
         Command::Import(args) => commands::import::run(&args),
+        Command::Signals(args) => commands::signals::run(&args),
         Command::Devices(args) => commands::devices::run(&args),
         Command::Profile(args) => commands::profile::run(*args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Runtimes(args) => commands::runtimes::run(&args),
         Command::Partition(args) => commands::partition::run(&args),
+        Command::Plan(args) => commands::plan::run(&args),
     }))
 }

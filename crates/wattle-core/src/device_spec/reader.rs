@@ -1,7 +1,5 @@
 //! Reads tables of figures from TOML, key by key, so that errors can say where, what and what to do.
 
-use std::fmt::Write as _;
-
 use toml::{Table, Value};
 
 use super::{Curve, Figure};
@@ -93,18 +91,18 @@ impl<'a> Reader<'a> {
 
     /// An error at `key` of this table.
     pub(crate) fn error(&self, key: &str, found: &str, expected: &str, help: &str) -> SpecError {
-        let mut place = String::from("key \"");
-        if !self.path.is_empty() {
-            let _ = write!(place, "{}.", self.path);
-        }
-        let _ = write!(place, "{key}\"");
         SpecError {
             file: self.file.into(),
-            place: place.into(),
+            place: format!("key \"{}\"", self.path_of(key)).into(),
             found: found.into(),
             expected: expected.into(),
             help: help.into(),
         }
+    }
+
+    /// Where `key` of this table stands in the file.
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// The value of `key` as `read` takes it; `None` when the key is not there.
@@ -157,12 +155,41 @@ impl<'a> Reader<'a> {
             let shape = "a table of value, basis and source";
             return Err(self.error(key, &value.to_string(), shape, "say how the figure is known"));
         };
-        let figure = Reader::new(self.file, key, table, &FIGURE_KEYS)?;
+        let path = self.path_of(key);
+        let figure = Reader::new(self.file, &path, table, &FIGURE_KEYS)?;
         Ok(Some(Figure {
             value: figure.required("value", expected, read)?,
             basis: figure.basis()?,
             source: figure.text("source")?,
         }))
+    }
+
+    /// The table at `key`, all of whose keys must be among `keys`; `None` when the key is not there.
+    pub(crate) fn table(&self, key: &'a str, keys: &[&str]) -> Result<Option<Reader<'a>>, SpecError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let Some(table) = value.as_table() else {
+            return Err(self.error(key, &value.to_string(), "a table", &format!("write it as [{key}]")));
+        };
+        // Tables stand at the top of a file: their path is their key.
+        Reader::new(self.file, key, table, keys).map(Some)
+    }
+
+    /// Each table of the list at `key`, as `read` takes it; none when the key is not there.
+    pub(crate) fn tables<T>(
+        &self,
+        key: &str,
+        keys: &[&str],
+        read: impl Fn(&Reader<'_>) -> Result<T, SpecError>,
+    ) -> Result<Vec<T>, SpecError> {
+        let Some(value) = self.table.get(key) else { return Ok(Vec::new()) };
+        let path = self.path_of(key);
+        let wrong = || self.error(key, &value.to_string(), "a list of tables", &format!("write [[{path}]]"));
+        let tables = value.as_array().ok_or_else(wrong)?;
+        let one = |table: &Value| {
+            let table = table.as_table().ok_or_else(wrong)?;
+            read(&Reader::new(self.file, &path, table, keys)?)
+        };
+        tables.iter().map(one).collect()
     }
 }
 

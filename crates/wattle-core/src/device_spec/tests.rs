@@ -119,3 +119,55 @@ fn a_curve_holds_between_its_points_and_nowhere_else() {
     assert_eq!(Curve::new(Vec::new()), None);
     assert_eq!(Curve::new(vec![point(2.0, 1.0), point(2.0, 1.0)]), None);
 }
+
+#[test]
+fn what_act_makes_of_each_built_in_device_is_the_figure_of_its_file() {
+    let mut seen = 0;
+    for (name, _) in BUNDLED {
+        let spec = bundled(name).unwrap();
+        let Some(inputs) = spec.embodied.as_ref().and_then(EmbodiedSpec::act_inputs) else { continue };
+        let (found, told) =
+            (inputs.emissions().unwrap().kilograms(), spec.embodied_kilograms_co2e.as_ref().unwrap().value);
+        assert!((found / told - 1.0).abs() < 0.005, "{name}: ACT {found} kg, the file {told} kg");
+        let range = spec.embodied_range().unwrap();
+        assert_eq!((range.low.kilograms, range.lifetime_years), (found, 5.0));
+        assert!(range.high.is_none_or(|high| high.kilograms > range.low.kilograms), "{name}");
+        seen += 1;
+    }
+    assert_eq!(seen, 7);
+}
+
+#[test]
+fn the_high_end_is_what_was_published_of_this_very_board() {
+    let range = bundled("nvidia-a100-40gb").unwrap().embodied_range().unwrap();
+    let high = range.high.unwrap();
+    assert_eq!(high.kilograms, 181.0);
+    assert!(high.provenance.source.contains("Hubblo"), "{}", high.provenance);
+    assert!(range.low.provenance.source.contains("826 mm2 at 7 nm"), "{}", range.low.provenance);
+    // Of the 80 GB card nobody published one; that of another make stands for comparison alone.
+    assert!(bundled("nvidia-a100-80gb").unwrap().embodied_range().unwrap().high.is_none());
+    assert!(bundled("x86-server-small").unwrap().embodied_range().is_none());
+}
+
+#[test]
+fn wrong_tables_of_embodied_are_told_where_what_and_what_to_do() {
+    let wrong = [
+        ("embodied = 3", "key \"embodied\": found 3", "write it as [embodied]"),
+        ("[embodied]\ndie_area = 3", "key \"embodied.die_area\"", "did you mean \"die_area_mm2\"?"),
+        (
+            "[embodied.node_nm]\nvalue = 12\nbasis = \"assumed\"\nsource = \"s\"",
+            "key \"embodied.node_nm.value\": found 12",
+            "28, 20, 14, 10, 8, 7, 5 or 3",
+        ),
+        (
+            "[[embodied.published]]\nkilograms_co2e = 3\nboundary = \"bord\"",
+            "key \"embodied.published.boundary\": found \"bord\"",
+            "\"related-board\"",
+        ),
+        ("[embodied]\npublished = 3", "key \"embodied.published\": found 3", "write [[embodied.published]]"),
+    ];
+    for (more, place, help) in wrong {
+        let error = error_of(more);
+        assert!(error.starts_with("x.toml, ") && error.contains(place) && error.contains(help), "{error}");
+    }
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::profile::Profile;
 use crate::provenance::Basis;
 use crate::signal::{Quantity, SignalHead};
 
@@ -94,9 +95,102 @@ fn totals_say_for_how_much_energy_the_carbon_is_known() {
     assert_eq!(Totals::default().carbon, None);
 }
 
+#[test]
+fn shared_parts_are_split_by_core_time_and_the_rest_by_how_hungry_a_model_is() {
+    let split = |shared: Option<f64>, watts: &[(&str, f64)]| PowerSplit {
+        shared_idle_power: shared.map(Watts::new),
+        watts_per_core: watts.iter().map(|(name, watts)| ((*name).into(), Watts::new(*watts))).collect(),
+    };
+    let check = |split: PowerSplit, working_ms, own_share, expected: [(f64, f64); 2], idle| {
+        let entry = attribute_split(
+            &interval(100.0, 20.0, own_share),
+            &activity(&[("a", 1.0), ("b", 1.0)]),
+            (&split, Duration::from_millis(working_ms)),
+            None,
+            &CarbonAccounting::default(),
+        );
+        let parts = ["a", "b"].map(|name| {
+            let of = entry.by_account[&account(name)];
+            (of.shared.get(), of.dynamic.get())
+        });
+        assert_eq!((parts, entry.idle.get()), (expected, idle), "{split:?}");
+    };
+    let known = [("a", 3.0), ("b", 1.0)];
+    check(split(Some(16.0), &known), 1000, None, [(8.0, 48.0), (8.0, 16.0)], 20.0);
+    check(split(Some(16.0), &known), 500, None, [(4.0, 54.0), (4.0, 18.0)], 20.0);
+    check(split(Some(16.0), &known), 9000, None, [(8.0, 48.0), (8.0, 16.0)], 20.0);
+    check(split(Some(16.0), &known), 1000, Some(0.5), [(4.0, 24.0), (4.0, 8.0)], 60.0);
+    check(split(Some(500.0), &known), 1000, None, [(40.0, 0.0), (40.0, 0.0)], 20.0);
+    // Not known of both: all alike.
+    check(split(None, &[("a", 3.0)]), 1000, None, [(0.0, 40.0), (0.0, 40.0)], 20.0);
+    check(split(None, &[("a", 3.0), ("b", f64::NAN)]), 1000, None, [(0.0, 40.0), (0.0, 40.0)], 20.0);
+}
+
+#[test]
+fn a_profile_tells_what_a_busy_core_draws_above_idle() {
+    let profile = |model: &str, idle: &str, rows: &str| {
+        let text = format!(
+            "# wattle_profile = 1\n# model = \"{model}\"\n# device = \"a test\"\n# runtime = \"a test\"\n{idle}\
+             # power_source = \"a test\"\nbatch_size,instances,cores_per_instance,duty_cycle,power_watts_mean,\
+             basis,power_basis,samples\n{rows}"
+        );
+        (ModelName::from(model), Profile::parse(&text, "a test").unwrap())
+    };
+    let idle = "# idle_power_watts = 10.0\n";
+    let profiles = [
+        profile(
+            "a",
+            idle,
+            "1,1,1,,14,measured,measured,9\n1,1,2,,20,measured,measured,9\n1,4,1,,22,measured,measured,9\n",
+        ),
+        profile("b", "", "1,1,1,0.5,12,measured,measured,9\n"),
+        profile("untold", idle, "1,1,,,30,measured,measured,9\n"),
+    ];
+    let profiles = profiles.into_iter().collect();
+    let split = PowerSplit::of_profiles(&profiles, None, 2);
+    // 4, 5 and, on two cores, 6 W a core: the median.
+    assert_eq!(split.per_core(&"a".into()), Some(Watts::new(5.0)));
+    assert_eq!(split.per_core(&"b".into()), Some(Watts::new(4.0)));
+    assert!(!split.knows_all([ModelName::from("a"), "untold".into()].iter()));
+    let split = PowerSplit::of_profiles(&profiles, Some(Watts::new(2.0)), 2);
+    assert_eq!(split.per_core(&"a".into()), Some(Watts::new(4.0)));
+    assert_eq!(split.per_core(&"b".into()), None, "nothing is left above the shared parts");
+}
+
+#[test]
+fn totals_are_kept_by_model_family_and_class_and_tell_whether_they_close() {
+    let of = |model: &str, family: Option<&str>, class: Option<&str>| Account {
+        model: model.into(),
+        family: family.map(Into::into),
+        class: class.map(Into::into),
+    };
+    let accounts = [
+        of("m", None, None),
+        of("m", Some("f"), None),
+        of("m", Some("f"), Some("gold")),
+        of("n", Some("f"), Some("gold")),
+        of("n", None, Some("free")),
+    ];
+    let one = Activity { core_seconds: 1.0, rows: 2, requests: 1 };
+    let activity = accounts.iter().map(|account| (account.clone(), one)).collect();
+    let totals: Totals =
+        [&attribute(&interval(100.0, 20.0, None), &activity, Some(at(360.0)))].into_iter().collect();
+    let energy = |of: &AccountTotals| of.energy.get().round();
+    assert_eq!((energy(&totals.by_model["m"]), energy(&totals.by_model["n"])), (48.0, 32.0));
+    assert_eq!(energy(&totals.by_family["f"]), 48.0);
+    assert_eq!((energy(&totals.by_class["gold"]), totals.by_class["gold"].rows), (32.0, 4));
+    assert_eq!((totals.by_account.len(), totals.by_account[&accounts[4]].requests), (5, 1));
+    let closure = totals.closure();
+    assert_eq!((closure.metered.get(), closure.idle.get()), (100.0, 20.0));
+    assert!(closure.difference.get().abs() < 1e-9 && (closure.attributed.get() - 80.0).abs() < 1e-9);
+}
+
 prop_compose! {
     fn any_amount()(
-        amount in prop_oneof![Just(0.0), 0.0..1e3f64, 0.0..1e12f64, Just(1e-300), Just(1e300)]
+        amount in prop_oneof![
+            Just(0.0), 0.0..1e3f64, 0.0..1e12f64, Just(1e-300), Just(1e300), Just(-1.0), Just(-1e300),
+            Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY),
+        ]
     ) -> f64 { amount }
 }
 
@@ -105,22 +199,37 @@ proptest! {
     fn attributed_and_idle_make_metered(
         joules in any_amount(),
         idle_watts in any_amount(),
-        own_share in proptest::option::of(prop_oneof![Just(0.0), Just(1.0), 0.0..1.0f64, -2.0..3.0f64]),
-        core_seconds in proptest::collection::vec(any_amount(), 0..6),
+        own_share in proptest::option::of(prop_oneof![Just(0.0), Just(1.0), 0.0..1.0f64, -2.0..3.0f64, Just(f64::NAN)]),
+        parts in proptest::collection::vec((any_amount(), proptest::option::of(any_amount()), 0..3usize), 0..6),
+        shared_idle in proptest::option::of(any_amount()),
         nanos in prop_oneof![Just(0), 1..10_000_000_000u64, Just(u64::MAX)],
+        working_nanos in prop_oneof![Just(0), 1..20_000_000_000u64, Just(u64::MAX)],
         intensity in proptest::option::of(0.0..2000.0f64),
     ) {
         let mut interval = interval(joules, idle_watts, own_share);
         interval.end = Timestamp::from_nanos(nanos);
-        let names: Vec<String> = (0..core_seconds.len()).map(|i| format!("m{i}")).collect();
-        let pairs: Vec<_> = names.iter().map(String::as_str).zip(core_seconds).collect();
-        let entry = attribute(&interval, &activity(&pairs), intensity.map(at));
-        let attributed = entry.attributed();
-        let slack = joules * 1e-9;
-        prop_assert!(((attributed + entry.idle).get() - joules).abs() <= slack);
-        prop_assert!(entry.idle.get() >= -slack && entry.by_account.values().all(|of| of.energy().get() >= 0.0));
+        let mut split = PowerSplit { shared_idle_power: shared_idle.map(Watts::new), ..PowerSplit::default() };
+        let mut activity = BTreeMap::new();
+        for (index, (core_seconds, watts, class)) in parts.into_iter().enumerate() {
+            // Two accounts of each model.
+            let model = ModelName::from(format!("m{}", index / 2));
+            split.watts_per_core.extend(watts.map(|watts| (model.clone(), Watts::new(watts))));
+            let class = (class > 0).then(|| RequestClass::from(format!("c{class}")));
+            activity.insert(Account { model, family: None, class }, Activity { core_seconds, rows: 8, requests: 2 });
+        }
+        let working = Duration::from_nanos(working_nanos);
+        let accounting = CarbonAccounting::default();
+        let entry = attribute_split(&interval, &activity, (&split, working), intensity.map(at), &accounting);
+        let metered = entry.metered.get();
+        prop_assert_eq!(metered, if joules.is_finite() { joules.max(0.0) } else { 0.0 });
+        let slack = metered * 1e-9;
+        prop_assert!(((entry.attributed() + entry.idle).get() - metered).abs() <= slack);
+        prop_assert!(entry.idle.get() >= -slack);
+        prop_assert!(entry.by_account.values().all(|of| of.dynamic.get() >= 0.0 && of.shared.get() >= 0.0));
         let totals: Totals = [&entry, &entry].into_iter().collect();
-        let by_model: Joules = totals.by_model.values().map(|model| model.energy).sum();
-        prop_assert!(((by_model + totals.idle).get() - totals.metered.get()).abs() <= 4.0 * slack);
+        let closure = totals.closure();
+        prop_assert!(closure.difference.get().abs() <= 4.0 * slack);
+        let by_account: Joules = totals.by_account.values().map(|of| of.energy).sum();
+        prop_assert!((by_account - closure.attributed).get().abs() <= 4.0 * slack);
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::LedgerEntry;
+use super::{Account, AccountEntry, LedgerEntry};
 use crate::carbon::Emissions;
-use crate::id::ModelName;
+use crate::id::{FamilyName, ModelName, RequestClass};
 use crate::provenance::Basis;
 use crate::time::Timestamp;
 use crate::units::{GramsCo2e, Joules};
@@ -29,7 +29,16 @@ pub struct Totals {
     #[serde(rename = "idle_joules")]
     pub idle: Joules,
     /// Each model that did something.
-    pub by_model: BTreeMap<ModelName, ModelTotals>,
+    pub by_model: BTreeMap<ModelName, AccountTotals>,
+    /// Each family that was asked something. What was asked of models by their own names is not here.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_family: BTreeMap<FamilyName, AccountTotals>,
+    /// Each class that requests named. What named none is not here.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_class: BTreeMap<RequestClass, AccountTotals>,
+    /// Each account: the three of them together. Not written, as an account is no key of JSON.
+    #[serde(skip)]
+    pub by_account: BTreeMap<Account, AccountTotals>,
     /// Emissions of [`carbon_known_for`](Self::carbon_known_for); `None` when no intensity was known.
     #[serde(rename = "carbon_grams")]
     pub carbon: Option<GramsCo2e>,
@@ -40,12 +49,15 @@ pub struct Totals {
     pub basis: Option<Basis>,
 }
 
-/// One model's entries, added up.
+/// The entries of one model, family, class or account, added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct ModelTotals {
-    /// Energy attributed to the model.
+pub struct AccountTotals {
+    /// Energy attributed to it.
     #[serde(rename = "energy_joules")]
     pub energy: Joules,
+    /// The part of it that the parts that all share drew.
+    #[serde(rename = "shared_joules")]
+    pub shared: Joules,
     /// Emissions of [`carbon_known_for`](Self::carbon_known_for); `None` when no intensity was known.
     #[serde(rename = "carbon_grams")]
     pub carbon: Option<GramsCo2e>,
@@ -56,7 +68,7 @@ pub struct ModelTotals {
     pub rows: u64,
     /// Requests it answered.
     pub requests: u64,
-    /// Core time its batches took, in seconds.
+    /// Core time of its rows' part of their batches, in seconds.
     pub core_seconds: f64,
 }
 
@@ -71,14 +83,55 @@ impl Totals {
         self.basis = self.basis.max(Some(entry.provenance.basis));
         add_carbon(&mut self.carbon, &mut self.carbon_known_for, entry.emissions, entry.metered);
         for (account, of) in &entry.by_account {
-            let total = self.by_model.entry(account.model.clone()).or_default();
-            total.energy += of.energy();
-            total.rows += of.rows;
-            total.requests += of.requests;
-            total.core_seconds += of.core_seconds;
-            add_carbon(&mut total.carbon, &mut total.carbon_known_for, of.emissions, of.energy());
+            self.by_model.entry(account.model.clone()).or_default().add(of);
+            if let Some(family) = &account.family {
+                self.by_family.entry(family.clone()).or_default().add(of);
+            }
+            if let Some(class) = &account.class {
+                self.by_class.entry(class.clone()).or_default().add(of);
+            }
+            self.by_account.entry(account.clone()).or_default().add(of);
         }
     }
+
+    /// Energy attributed to all accounts together.
+    pub fn attributed(&self) -> Joules {
+        self.by_model.values().map(|model| model.energy).sum()
+    }
+
+    /// Whether the books close.
+    pub fn closure(&self) -> Closure {
+        let (metered, attributed, idle) = (self.metered, self.attributed(), self.idle);
+        Closure { metered, attributed, idle, difference: metered - (attributed + idle) }
+    }
+}
+
+impl AccountTotals {
+    fn add(&mut self, entry: &AccountEntry) {
+        self.energy += entry.energy();
+        self.shared += entry.shared;
+        self.rows += entry.rows;
+        self.requests += entry.requests;
+        self.core_seconds += entry.core_seconds;
+        add_carbon(&mut self.carbon, &mut self.carbon_known_for, entry.emissions, entry.energy());
+    }
+}
+
+/// Whether the books close: metered = attributed + idle, up to the rounding of sums.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Closure {
+    /// Energy drawn.
+    #[serde(rename = "metered_joules")]
+    pub metered: Joules,
+    /// Energy attributed to all accounts together.
+    #[serde(rename = "attributed_joules")]
+    pub attributed: Joules,
+    /// Idle energy, and everything that no request asked for.
+    #[serde(rename = "idle_joules")]
+    pub idle: Joules,
+    /// What of the metered energy is in neither.
+    #[serde(rename = "difference_joules")]
+    pub difference: Joules,
 }
 
 fn add_carbon(

@@ -18,6 +18,8 @@ pub enum Quantity {
     CarbonIntensity,
     /// Power in watts: a cap, or what a site makes of its own.
     Power,
+    /// How full a battery is, 0 to 1.
+    StateOfCharge,
 }
 
 impl Quantity {
@@ -26,6 +28,7 @@ impl Quantity {
         match self {
             Self::CarbonIntensity => "gCO2e/kWh",
             Self::Power => "W",
+            Self::StateOfCharge => "share",
         }
     }
 }
@@ -114,7 +117,7 @@ pub struct SignalPoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Freshness {
-    /// The source's own value of this time.
+    /// The source's own value of this time, or not much older, as configured.
     Fresh,
     /// Older than it should be, but not yet too old to use.
     Stale,
@@ -133,7 +136,8 @@ pub struct SignalReading {
     pub value: f64,
     /// From when on the source said so. `None` for a constant.
     pub at: Option<UnixTime>,
-    /// How long ago what it says was so: zero within the interval it is of.
+    /// How long ago what it says was so: zero within the interval it is of; for a forecast since it was
+    /// told; for a constant that stands in, since the source's last word, zero where there never was one.
     pub age: Duration,
     /// How the source came by it.
     pub status: PointStatus,

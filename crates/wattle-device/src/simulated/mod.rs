@@ -16,7 +16,7 @@ use wattle_core::played_device::{Knobs, PlayedDevice};
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::time::Timestamp;
-use wattle_core::units::Megahertz;
+use wattle_core::units::{Megahertz, Watts};
 
 use crate::device::{
     Access, Device, DeviceError, DeviceInfo, Inspection, KnobState, KnobView, Reading, SensorView,
@@ -42,7 +42,20 @@ impl SimulatedDevice {
         id: DeviceId,
         profiles: &BTreeMap<ModelName, Profile>,
     ) -> Result<(Self, Arc<SimulatedLoad>), UnplayableProfile> {
-        let device = PlayedDevice::new(profiles)?;
+        Self::with_shared_idle(id, profiles, Watts::ZERO)
+    }
+
+    /// The same, whose models share parts that draw `shared_idle` once while anything runs, as
+    /// [`PlayedDevice::with_shared_idle`] has it.
+    ///
+    /// # Errors
+    /// Where the profiles leave open what the device would do.
+    pub fn with_shared_idle(
+        id: DeviceId,
+        profiles: &BTreeMap<ModelName, Profile>,
+        shared_idle: Watts,
+    ) -> Result<(Self, Arc<SimulatedLoad>), UnplayableProfile> {
+        let device = PlayedDevice::new(profiles)?.with_shared_idle(shared_idle);
         let info = info(id, profiles, &device);
         let load = Arc::new(SimulatedLoad::new(device));
         Ok((Self { info, load: Arc::clone(&load) }, load))

@@ -1,8 +1,10 @@
 //! DACF's hourly generation by source, and its files of direct emissions.
 //!
-//! Generation is in MW by the hour, universal time. The direct carbon intensity is the mean of the sources
-//! weighted by generation: coal 760, gas 370, oil 406, other 575 g/kWh, the rest 0. That gives the column
-//! `carbon_intensity` of DACF's files of direct emissions to the digit they print.
+//! Generation is in MW by the hour, universal time. The direct carbon intensity is that of the mix by
+//! [`DIRECT_DACF`]. It gives the column `carbon_intensity` of DACF's files of direct emissions to the digit
+//! they print.
+
+use wattle_core::carbon::mix::DIRECT_DACF;
 
 use crate::Input;
 use crate::archive::Unpacked;
@@ -19,14 +21,7 @@ const WHAT: &str = "DACF's CSV: \"UTC time\", then generation in MW (coal, nat_g
 
 /// Direct emissions of a source in g/kWh, as DACF counts them. `None`: no source that it knows.
 pub fn direct_intensity(source: &str) -> Option<f64> {
-    Some(match source {
-        "coal" => 760.0,
-        "nat_gas" => 370.0,
-        "oil" => 406.0,
-        "other" | "unknown" => 575.0,
-        "nuclear" | "hydro" | "solar" | "wind" | "biomass" | "geothermal" => 0.0,
-        _ => return None,
-    })
+    DIRECT_DACF.factor(source)
 }
 
 pub(crate) fn import(
@@ -46,8 +41,8 @@ pub(crate) fn import(
 enum Way<'t> {
     /// The column of the carbon intensity.
     Printed(Column<'t>),
-    /// The mix of these sources, each with its g/kWh.
-    Mix(Vec<(Column<'t>, f64)>),
+    /// The mix of these sources, never empty.
+    Mix(Vec<Column<'t>>),
     /// The generation of one source.
     Source(Column<'t>),
 }
@@ -139,34 +134,21 @@ fn way<'t>(table: &'t Table<'_>, options: &Options) -> Result<Way<'t>, ImportErr
     if let Some(column) = table.find(|name| name == "carbon_intensity") {
         return Ok(Way::Printed(column));
     }
-    let sources: Vec<_> = table
-        .names()
-        .filter_map(direct_intensity_of_column)
-        .filter_map(|(source, intensity)| Some((table.find(|name| name == source)?, intensity)))
-        .collect();
+    let is_source = |name: &&str| direct_intensity(name).is_some();
+    let sources: Vec<_> =
+        table.names().filter(is_source).filter_map(|source| table.find(|name| name == source)).collect();
     if sources.is_empty() { Err(table.no_column("coal", WHAT)) } else { Ok(Way::Mix(sources)) }
 }
 
-fn direct_intensity_of_column(name: &str) -> Option<(&str, f64)> {
-    direct_intensity(name).map(|intensity| (name, intensity))
-}
-
 /// The intensity of a mix; missing where a source is, or where nothing was generated at all.
-fn mixed<'t>(
-    sources: &[(Column<'t>, f64)],
-    mut figure: impl FnMut(Column<'t>) -> Figure,
-) -> (Figure, Column<'t>) {
-    let (mut grams, mut total) = (0.0, 0.0);
-    let mut last = sources[0].0;
-    for (column, intensity) in sources {
-        last = *column;
+fn mixed<'t>(sources: &[Column<'t>], mut figure: impl FnMut(Column<'t>) -> Figure) -> (Figure, Column<'t>) {
+    let mut mix = Vec::with_capacity(sources.len());
+    for column in sources {
         match figure(*column) {
-            Figure::Value(megawatts) => {
-                grams += megawatts * intensity;
-                total += megawatts;
-            }
-            other => return (other, last),
+            Figure::Value(megawatts) => mix.push((column.name, megawatts)),
+            other => return (other, *column),
         }
     }
-    (if total > 0.0 { Figure::of(&(grams / total).to_string()) } else { Figure::Missing }, last)
+    let made = DIRECT_DACF.intensity(mix).map_or(Figure::Missing, |made| Figure::Value(made.get()));
+    (made, sources[sources.len() - 1])
 }

@@ -18,7 +18,11 @@ use wattle_core::time::Timestamp;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::back_off::{BackOff, Turn};
-use super::status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
+use super::signals::{Readings, Signals};
+use super::source::age_of;
+use super::status::{
+    AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status,
+};
 use super::{ControlConfig, ControlSurroundings, KEPT_DECISIONS, KEPT_POINTS, Shared, cap, lock};
 use crate::executor::StatsSnapshot;
 use crate::meter::Meter;
@@ -27,8 +31,6 @@ use crate::model_repository::family::Family;
 
 /// Length of a tick while nobody asks for anything.
 pub(super) const IDLE_TICK: Duration = Duration::from_secs(1);
-/// How far ahead the policy is shown the caps of a configured trace.
-const CAP_HORIZON: Duration = Duration::from_secs(60);
 /// Ticks without work before the loop slows down.
 const TICKS_UNTIL_IDLE: u32 = 20;
 
@@ -61,6 +63,7 @@ struct Driver<'a> {
     /// Power and utilisation over the last tick, for the status.
     last_power: Option<Watts>,
     last_utilization: Option<f64>,
+    signals: Signals,
     is_read_failing: bool,
     read_errors: u64,
     apply_errors: u64,
@@ -80,10 +83,11 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
-        let meter =
-            Meter::new(config.device.info(), around.cores, &around.energy_rate, config.accounting.clone());
+    fn new(mut config: ControlConfig, around: &'a ControlSurroundings, shared: &'a Shared) -> Self {
+        let (accounting, split) = (config.accounting.clone(), config.split.clone());
+        let meter = Meter::new(config.device.info(), around.cores, &around.energy_rate, accounting, split);
         let now = around.clock.now();
+        let signals = Signals::new(config.power_cap.take(), config.carbon_intensity.take());
         Self {
             config,
             around,
@@ -95,6 +99,7 @@ impl<'a> Driver<'a> {
             cap_at_last_reading: None,
             last_power: None,
             last_utilization: None,
+            signals,
             is_read_failing: false,
             read_errors: 0,
             apply_errors: 0,
@@ -126,10 +131,9 @@ impl<'a> Driver<'a> {
         }
         let now = self.around.clock.now();
         let table = self.around.repository.table();
-        let (power_cap, cap_origin) =
-            cap::in_force(self.config.power_cap.as_ref(), *lock(&self.shared.cap_override), now);
-        let carbon_reading = self.carbon_reading(now);
-        let carbon = carbon_reading.as_ref().map(|reading| CarbonIntensity::new(reading.value));
+        let said = self.signals.read(now);
+        let cap_said = said.power_cap.as_ref().map(Option::as_ref);
+        let (power_cap, cap_origin) = cap::in_force(cap_said, *lock(&self.shared.cap_override));
 
         // Woken early by a new cap or a first request: the last sample is fresh, and a device's answer over
         // a moment this short says little.
@@ -137,7 +141,7 @@ impl<'a> Driver<'a> {
         let sample = if is_early { None } else { self.read(now, power_cap) };
         let stats = self.around.repository.stats();
         if !is_early && !self.is_read_failing {
-            self.book(now, &stats, carbon_reading, false);
+            self.book(now, &stats, said.carbon_intensity.clone(), false);
         }
 
         let is_violated = match (sample, power_cap) {
@@ -145,9 +149,9 @@ impl<'a> Driver<'a> {
             _ => false,
         };
         if self.asking.is_due(now, power_cap, is_violated) {
-            self.ask(now, power_cap, carbon, &table, &stats);
+            self.ask(now, power_cap, said.carbon_intensity.as_ref(), &table, &stats);
         }
-        self.publish(now, power_cap, cap_origin, carbon, &table, &stats);
+        self.publish(now, (power_cap, cap_origin), &said, &table, &stats);
 
         let is_working = stats.iter().any(|(name, stats)| {
             let before = self.stats_last_tick.get(name);
@@ -160,12 +164,6 @@ impl<'a> Driver<'a> {
         self.stats_last_tick = stats;
         self.idle_ticks = if is_working || is_violated { 0 } else { self.idle_ticks.saturating_add(1) };
         self.idle_ticks >= TICKS_UNTIL_IDLE
-    }
-
-    /// What the configured carbon signal says at `now`.
-    fn carbon_reading(&self, now: Timestamp) -> Option<SignalReading> {
-        let (signal, head) = self.config.carbon_intensity.as_ref()?;
-        Some(SignalReading::configured(signal.at(now)?, head))
     }
 
     /// Reads the device; a failing sensor is told once, counted, and never taken for zero.
@@ -213,7 +211,7 @@ impl<'a> Driver<'a> {
         &mut self,
         now: Timestamp,
         power_cap: Option<Watts>,
-        carbon_intensity: Option<CarbonIntensity>,
+        carbon: Option<&SignalReading>,
         table: &Table,
         stats: &BTreeMap<ModelName, StatsSnapshot>,
     ) {
@@ -255,9 +253,9 @@ impl<'a> Driver<'a> {
             now,
             power_cap,
             power_cap_ahead: self.power_cap_ahead(now),
-            carbon_intensity_age: None,
-            carbon_intensity_ahead: Vec::new(),
-            carbon_intensity,
+            carbon_intensity: carbon.map(|reading| CarbonIntensity::new(reading.value)),
+            carbon_intensity_age: carbon.and_then(age_of),
+            carbon_intensity_ahead: self.signals.carbon_intensity_ahead(now),
             devices: vec![device],
             models,
             families,
@@ -308,14 +306,12 @@ impl<'a> Driver<'a> {
         families.filter_map(observe).collect()
     }
 
-    /// What the configured trace says of the caps to come. A cap set by hand has no schedule.
+    /// What the configured trace or source says of the caps to come. A cap set by hand has no schedule.
     fn power_cap_ahead(&self, now: Timestamp) -> Vec<(Timestamp, Watts)> {
         if lock(&self.shared.cap_override).is_some() {
             return Vec::new();
         }
-        let signal = self.config.power_cap.as_ref();
-        let ahead = signal.map(|signal| signal.changes_ahead(now, CAP_HORIZON)).unwrap_or_default();
-        ahead.into_iter().map(|(at, watts)| (at, Watts::new(watts))).collect()
+        self.signals.power_cap_ahead(now)
     }
 
     /// Turns what was decided; gives what could not be done and was not told before.
@@ -412,9 +408,8 @@ impl<'a> Driver<'a> {
     fn publish(
         &self,
         now: Timestamp,
-        power_cap: Option<Watts>,
-        power_cap_origin: cap::CapOrigin,
-        carbon: Option<CarbonIntensity>,
+        (power_cap, power_cap_origin): (Option<Watts>, cap::CapOrigin),
+        said: &Readings,
         table: &Table,
         stats: &BTreeMap<ModelName, StatsSnapshot>,
     ) {
@@ -449,9 +444,17 @@ impl<'a> Driver<'a> {
             power_provenance: Some(self.config.device.info().power_provenance.clone()),
             power_cap_watts: power_cap,
             power_cap_origin,
-            carbon_intensity_g_per_kwh: carbon,
-            carbon_source: self.config.carbon_intensity.as_ref().map(|(_, head)| head.source.clone()),
+            carbon_intensity_g_per_kwh: said
+                .carbon_intensity
+                .as_ref()
+                .map(|reading| CarbonIntensity::new(reading.value)),
+            carbon_source: self.signals.carbon_source(),
+            signals: self.signals.statuses(said),
             ledger: self.totals.clone(),
+            closure: self.totals.closure(),
+            accounts: AccountStatus::of(&self.totals),
+            attribution: AttributionStatus::of(&self.meter, &self.around.energy_rate.rates()),
+            classes: self.around.classes.status(),
             power: self.power.clone(),
             utilization: self.last_utilization,
             models: models.collect(),
@@ -472,6 +475,7 @@ impl<'a> Driver<'a> {
         at_once: bool,
     ) {
         let (provenance, rate) = (&self.config.device.info().power_provenance, &self.around.energy_rate);
+        rate.set_carbon(carbon.as_ref(), &self.config.accounting);
         if let Some(entry) = self.meter.book(now, provenance, stats, carbon, rate, at_once) {
             self.totals.add(&entry);
             if let Some(ledger) = &self.config.ledger {
@@ -484,7 +488,7 @@ impl<'a> Driver<'a> {
     fn finish(mut self) {
         let now = self.around.clock.now();
         self.read(now, None);
-        let carbon = self.carbon_reading(now);
+        let carbon = self.signals.read(now).carbon_intensity;
         let stats = self.around.repository.stats();
         self.book(now, &stats, carbon, true);
         if let Err(error) = self.config.device.restore() {

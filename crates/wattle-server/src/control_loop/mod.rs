@@ -9,6 +9,8 @@
 mod back_off;
 mod cap;
 mod loop_thread;
+mod signals;
+mod source;
 mod status;
 mod waker;
 
@@ -24,21 +26,25 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use wattle_core::cap_account::CapAccount;
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
+use wattle_core::ledger::PowerSplit;
 use wattle_core::policy::Policy;
 use wattle_core::profile::Profile;
-use wattle_core::signal::{Signal, SignalHead};
 use wattle_core::units::Watts;
 use wattle_device::deadman::Stalls;
 use wattle_device::device::DeviceInfo;
 use wattle_device::held::Held;
 use wattle_ledger::store::LedgerStore;
 
+use crate::accounts::Classes;
 use crate::clock::Clock;
 use crate::meter::EnergyRate;
 use crate::model_repository::ModelRepository;
 
 pub use cap::{CapOrigin, CapOverride};
-pub use status::{DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status};
+pub use source::{AskingStatus, STATES, SignalSource, SignalStatus};
+pub use status::{
+    AccountStatus, AttributionStatus, DecisionRecord, FamilyStatus, ModelStatus, PowerPoint, Status,
+};
 pub use waker::Waker;
 
 /// How long a loop that is told to stop is waited for: a driver may hang for good.
@@ -60,16 +66,18 @@ pub struct ControlConfig {
     pub device: Held,
     /// The policy it asks.
     pub policy: Box<dyn Policy>,
-    /// The power cap, when there is one. Watts over the time since the server started.
-    pub power_cap: Option<Signal>,
-    /// Carbon intensity in gCO2e/kWh over the time since the server started, and where it is from.
-    pub carbon_intensity: Option<(Signal, Arc<SignalHead>)>,
+    /// The power cap in watts, when there is one.
+    pub power_cap: Option<SignalSource>,
+    /// Carbon intensity in gCO2e/kWh, when it is known where to have it from.
+    pub carbon_intensity: Option<SignalSource>,
     /// How emissions are counted.
     pub accounting: CarbonAccounting,
     /// Length of a fast tick.
     pub tick: Duration,
     /// Where ledger entries go.
     pub ledger: Option<LedgerStore>,
+    /// How energy is split between those who ask, and how far off the power source says it may be.
+    pub split: (PowerSplit, Option<f64>),
 }
 
 /// What the control loop works on.
@@ -84,6 +92,8 @@ pub struct ControlSurroundings {
     pub waker: Arc<Waker>,
     /// Compute threads of the server.
     pub cores: u32,
+    /// The classes that requests name.
+    pub classes: Arc<Classes>,
 }
 
 /// The running control loop, for those who look at it or set its cap.

@@ -2,15 +2,18 @@
 
 use serde::Serialize;
 use wattle_core::cap_account::CapAccount;
-use wattle_core::id::{FamilyName, ModelName};
+use wattle_core::id::{FamilyName, ModelName, RequestClass};
 use wattle_core::knob::{ServingLimits, ServingSetting};
-use wattle_core::ledger::Totals;
+use wattle_core::ledger::{Account, AccountTotals, Closure, Totals};
 use wattle_core::policy::Decision;
 use wattle_core::provenance::Provenance;
 use wattle_core::refinement::Drift;
 use wattle_core::units::{CarbonIntensity, Watts};
 
 use super::cap::CapOrigin;
+use super::source::SignalStatus;
+use crate::accounts::ClassesStatus;
+use crate::meter::{Meter, Rates};
 
 /// How things stood at the last tick.
 #[derive(Debug, Clone, Serialize)]
@@ -31,8 +34,18 @@ pub struct Status {
     pub carbon_intensity_g_per_kwh: Option<CarbonIntensity>,
     /// Where the carbon intensity comes from.
     pub carbon_source: Option<String>,
+    /// Each configured signal: what it says, how old that is, and how its source does.
+    pub signals: Vec<SignalStatus>,
     /// The ledger's totals since the server started.
     pub ledger: Totals,
+    /// Whether the books close: metered = attributed + idle.
+    pub closure: Closure,
+    /// Each account of the ledger since the server started.
+    pub accounts: Vec<AccountStatus>,
+    /// How energy is split between accounts.
+    pub attribution: AttributionStatus,
+    /// How many classes requests named.
+    pub classes: ClassesStatus,
     /// Power against the cap since the server started.
     pub power: CapAccount,
     /// Share of the device that was busy.
@@ -63,7 +76,12 @@ impl Status {
             power_cap_origin: CapOrigin::None,
             carbon_intensity_g_per_kwh: None,
             carbon_source: None,
+            signals: Vec::new(),
             ledger: Totals::default(),
+            closure: Totals::default().closure(),
+            accounts: Vec::new(),
+            attribution: AttributionStatus::default(),
+            classes: ClassesStatus::default(),
             power: CapAccount::default(),
             utilization: None,
             models: Vec::new(),
@@ -72,6 +90,70 @@ impl Status {
             device_read_errors: 0,
             apply_errors: 0,
             decide_us: None,
+        }
+    }
+}
+
+/// One account of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AccountStatus {
+    /// The model that answered.
+    pub model: ModelName,
+    /// The family that was asked; `None`: the model itself.
+    pub family: Option<FamilyName>,
+    /// The class that requests named, if they named one.
+    pub class: Option<RequestClass>,
+    /// What it took.
+    #[serde(flatten)]
+    pub totals: AccountTotals,
+}
+
+impl AccountStatus {
+    /// Every account of `totals`.
+    pub(super) fn of(totals: &Totals) -> Vec<Self> {
+        let one = |(account, totals): (&Account, &AccountTotals)| {
+            let Account { model, family, class } = account.clone();
+            Self { model, family, class, totals: *totals }
+        };
+        totals.by_account.iter().map(one).collect()
+    }
+}
+
+/// How energy is split between accounts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct AttributionStatus {
+    /// What counts as idle, what as shared, and how the rest is split, in words.
+    pub rule: String,
+    /// What the parts that all share draw as soon as somebody works (assumed, as configured). `None`: not
+    /// known, and none of the energy is called shared.
+    pub shared_idle_watts: Option<Watts>,
+    /// Whether the last entry's core time was weighted by the power of the models' profiles.
+    pub is_weighted: bool,
+    /// How far off what requests are told may be, as a share. `None`: not seen yet.
+    pub uncertainty: Option<f64>,
+}
+
+impl AttributionStatus {
+    /// What `meter` splits by, and how far off `rates` may be.
+    pub(super) fn of(meter: &Meter, rates: &Rates) -> Self {
+        let (split, is_weighted) = meter.split();
+        let shared = match split.shared_idle_power {
+            Some(power) => format!("{power} while somebody works (assumed, as configured)"),
+            None => "none, as it is not known what the parts that all share draw".to_owned(),
+        };
+        let weights = if is_weighted {
+            "weighted by the power above idle of a busy core in the models' profiles (modelled)"
+        } else {
+            "all models alike"
+        };
+        Self {
+            rule: format!(
+                "idle: idle power x time; shared: {shared}, by core time; dynamic: the rest, by core time, \
+                 {weights}; within a batch by rows"
+            ),
+            shared_idle_watts: split.shared_idle_power,
+            is_weighted,
+            uncertainty: rates.uncertainty(),
         }
     }
 }

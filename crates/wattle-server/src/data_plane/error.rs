@@ -3,6 +3,7 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::accounts::ClassError;
 use crate::executor::ExecuteError;
 use crate::model_repository::RepositoryError;
 
@@ -97,6 +98,12 @@ impl From<RepositoryError> for ApiError {
             RepositoryError::Folder { .. } | RepositoryError::Family { .. } => ErrorKind::Internal,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<ClassError> for ApiError {
+    fn from(error: ClassError) -> Self {
+        Self::invalid(error.to_string())
     }
 }
 

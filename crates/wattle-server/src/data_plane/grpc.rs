@@ -9,15 +9,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio_stream::{Stream, StreamExt};
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use wattle_runtime::tensor::{Datatype, Tensor};
 
+use super::cost::{self, Cost, CostParameter};
 use super::error::{ApiError, ErrorKind};
-use super::infer::{self, InferAnswer, InferOptions, InferRequest};
+use super::infer::{self, Called, InferAnswer, InferOptions, InferRequest};
 use super::proto::grpc_inference_service_server::GrpcInferenceService;
 use super::proto::infer_parameter::ParameterChoice;
 use super::proto::{self, InferParameter, ModelInferRequest, ModelInferResponse};
-use super::{DataPlane, EnergyParameter, statistics};
+use super::{DataPlane, statistics};
 use crate::model_repository::{RepositoryError, ServedModel};
 
 /// The service.
@@ -72,7 +74,9 @@ impl GrpcInferenceService for Service {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        Ok(Response::new(infer_one(&self.0, request.into_inner()).await?))
+        let (metadata, _, request) = request.into_parts();
+        let class = class_named_by(&self.0, &metadata)?;
+        Ok(Response::new(infer_one(&self.0, request, class).await?))
     }
 
     type ModelStreamInferStream =
@@ -85,6 +89,8 @@ impl GrpcInferenceService for Service {
         request: Request<Streaming<ModelInferRequest>>,
     ) -> Answer<Self::ModelStreamInferStream> {
         let plane = Arc::clone(&self.0);
+        // Of the whole stream: metadata comes once.
+        let class: Option<Arc<str>> = class_named_by(&plane, request.metadata())?.map(Into::into);
         let mut requests = request.into_inner();
         let (sender, running) = tokio::sync::mpsc::channel(MAX_RUNNING_OF_A_STREAM);
         tokio::spawn(async move {
@@ -95,8 +101,11 @@ impl GrpcInferenceService for Service {
                     _ = stopped.wait_for(|stopped| *stopped) => None,
                 };
                 let Some(request) = request else { return };
-                let plane = Arc::clone(&plane);
-                let answer = tokio::spawn(async move { Ok(answer_of_stream(&plane, request?).await) });
+                let (plane, class) = (Arc::clone(&plane), class.clone());
+                let answer =
+                    tokio::spawn(
+                        async move { Ok(answer_of_stream(&plane, request?, class.as_deref()).await) },
+                    );
                 // The client went away: nobody waits for what is still to come.
                 if sender.send(answer).await.is_err() {
                     return;
@@ -172,9 +181,18 @@ impl GrpcInferenceService for Service {
 /// Requests of one stream that may wait or run at once.
 const MAX_RUNNING_OF_A_STREAM: usize = 256;
 
-async fn answer_of_stream(plane: &DataPlane, request: ModelInferRequest) -> proto::ModelStreamInferResponse {
+/// The class that the metadata of a call names.
+fn class_named_by<'a>(plane: &DataPlane, metadata: &'a MetadataMap) -> Result<Option<&'a str>, ApiError> {
+    cost::class_named_by(plane, |name| metadata.get(name).map(|value| value.as_encoded_bytes()))
+}
+
+async fn answer_of_stream(
+    plane: &DataPlane,
+    request: ModelInferRequest,
+    class: Option<&str>,
+) -> proto::ModelStreamInferResponse {
     let id = request.id.clone();
-    match infer_one(plane, request).await {
+    match infer_one(plane, request, class).await {
         Ok(answer) => proto::ModelStreamInferResponse {
             infer_response: Some(answer),
             ..proto::ModelStreamInferResponse::default()
@@ -186,15 +204,20 @@ async fn answer_of_stream(plane: &DataPlane, request: ModelInferRequest) -> prot
     }
 }
 
-async fn infer_one(plane: &DataPlane, request: ModelInferRequest) -> Result<ModelInferResponse, ApiError> {
+async fn infer_one(
+    plane: &DataPlane,
+    request: ModelInferRequest,
+    class: Option<&str>,
+) -> Result<ModelInferResponse, ApiError> {
     let mut model = plane.repository.find(&request.model_name, &request.model_version)?;
     let (id, name) = (request.id.clone(), request.model_name.clone());
     let version = request.model_version.clone();
     let request = read_request(request)?;
     let wants_energy = request.options.wants_energy;
-    let answer = infer::infer(plane, &mut model, (&name, &version), request).await?;
+    let called = Called { name: &name, version: &version, class };
+    let answer = infer::infer(plane, &mut model, called, request).await?;
     let parameters = if wants_energy {
-        let parameters = super::energy_parameters(plane, answer.energy);
+        let parameters = Cost::of(plane, answer.energy).parameters();
         parameters.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect()
     } else {
         HashMap::new()
@@ -335,7 +358,17 @@ fn read_options(parameters: &HashMap<String, InferParameter>) -> Result<InferOpt
             )));
         }
     };
+    let class = match choice("wattle_class") {
+        None => None,
+        Some(ParameterChoice::StringParam(name)) => Some(name.clone()),
+        Some(other) => {
+            return Err(ApiError::invalid(format!(
+                "parameter 'wattle_class' is {other:?}, expected a string"
+            )));
+        }
+    };
     Ok(InferOptions {
+        class,
         priority: whole_number("priority")?,
         timeout: whole_number("timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
         wants_energy,
@@ -370,11 +403,11 @@ fn write_answer(
     }
 }
 
-impl From<EnergyParameter> for InferParameter {
-    fn from(parameter: EnergyParameter) -> Self {
+impl From<CostParameter> for InferParameter {
+    fn from(parameter: CostParameter) -> Self {
         let choice = match parameter {
-            EnergyParameter::Millijoules(value) => ParameterChoice::DoubleParam(value),
-            EnergyParameter::Source(text) => ParameterChoice::StringParam(text),
+            CostParameter::Number(value) => ParameterChoice::DoubleParam(value),
+            CostParameter::Text(text) => ParameterChoice::StringParam(text),
         };
         Self { parameter_choice: Some(choice) }
     }

@@ -14,8 +14,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::cost::{self, Cost};
 use super::error::{ApiError, ErrorKind};
-use super::infer::{self, InferAnswer};
+use super::infer::{self, Called, InferAnswer};
 use super::slices::Slices;
 use super::{DataPlane, compression, oip, proto, statistics};
 use crate::model_repository::{ServedModel, config_pbtxt};
@@ -211,17 +212,18 @@ async fn model_infer(
         Some(0) => oip::read_raw_request(&model, body)?,
         length => oip::read_request(&body, length)?,
     };
-    let wants_energy = request.options.wants_energy;
-    let answer = infer::infer(&plane, &mut model, (&path.model, &path.version), request).await?;
-    let mut parameters = Map::new();
-    if wants_energy {
-        parameters.extend(
-            super::energy_parameters(&plane, answer.energy)
-                .into_iter()
-                .map(|(key, value)| (key.to_owned(), value.into())),
-        );
+    let wants_cost = request.options.wants_energy | cost::is_asked_by(&head.headers)?;
+    let class = cost::class_named_by(&plane, |name| head.headers.get(name).map(HeaderValue::as_bytes))?;
+    let called = Called { name: &path.model, version: &path.version, class };
+    let answer = infer::infer(&plane, &mut model, called, request).await?;
+    if !wants_cost {
+        return write_answer(&head.headers, &model, &answer, &form, Map::new());
     }
-    write_answer(&head.headers, &model, &answer, &form, parameters)
+    let cost = Cost::of(&plane, answer.energy);
+    let parameters = cost.parameters().into_iter().map(|(key, value)| (key.to_owned(), value.into()));
+    let mut response = write_answer(&head.headers, &model, &answer, &form, parameters.collect())?;
+    cost.add_to(response.headers_mut());
+    Ok(response)
 }
 
 async fn read_body(body: Body, limit: usize) -> Result<Bytes, ApiError> {

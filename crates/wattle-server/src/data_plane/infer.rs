@@ -8,9 +8,9 @@ use std::time::Duration;
 use wattle_core::units::Joules;
 use wattle_runtime::tensor::{Tensor, TensorSpec};
 
-use super::DataPlane;
 use super::error::{ApiError, ErrorKind};
-use crate::executor::{ExecuteError, Submission};
+use super::{DataPlane, cost};
+use crate::executor::{Asker, ExecuteError, Submission};
 use crate::model_repository::ServedModel;
 
 /// A request, as either front end reads it.
@@ -25,7 +25,7 @@ pub struct InferRequest {
 }
 
 /// Parameters of a request that Wattle knows.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct InferOptions {
     /// 1 goes first; 0 or none: the model's default.
     pub priority: Option<u64>,
@@ -33,6 +33,19 @@ pub struct InferOptions {
     pub timeout: Option<Duration>,
     /// Whether the answer is to say what it cost.
     pub wants_energy: bool,
+    /// The class that the request's parameters name.
+    pub class: Option<String>,
+}
+
+/// What was called, as either front end reads it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Called<'a> {
+    /// A model's own name, or its family's.
+    pub name: &'a str,
+    /// Which version; empty: the latest.
+    pub version: &'a str,
+    /// The class that headers or metadata name.
+    pub class: Option<&'a str>,
 }
 
 /// The answer: outputs in the order asked for, and what they cost where that was asked for and known.
@@ -44,15 +57,19 @@ pub struct InferAnswer {
     pub energy: Option<Joules>,
 }
 
-/// Runs `request` on `model`, which was found for `name` (its own or its family's) and `version` (empty:
-/// the latest). Where that has been replaced since, its successor takes the request and stands in `model`
-/// afterwards.
+/// Runs `request` on `model`, which was found for what was `called`. Where that has been replaced since, its
+/// successor takes the request and stands in `model` afterwards.
 pub async fn infer(
     plane: &DataPlane,
     model: &mut Arc<ServedModel>,
-    (name, version): (&str, &str),
+    called: Called<'_>,
     mut request: InferRequest,
 ) -> Result<InferAnswer, ApiError> {
+    let Called { name, version, class } = called;
+    let class = cost::one_class(request.options.class.as_deref(), class)?;
+    let class = class.map(|class| plane.classes.named(class)).transpose()?;
+    let family = plane.repository.families().get_key_value(name).map(|(family, _)| family.clone());
+    let asker = Asker { family, class };
     let (mut receiver, deadline, picks) = loop {
         let (inputs, rows) = check_inputs(model, request.inputs)?;
         // For a successor: only names and shapes are copied, as tensors share their bytes.
@@ -64,7 +81,8 @@ pub async fn infer(
         let deadline = timeout.map(|timeout| plane.clock.now() + timeout);
         // A request without rows would vanish in a batch: it runs alone.
         let group = (rows > 0).then(|| group_of(&inputs, model.config.max_batch_size));
-        let submission = Submission { inputs, rows, group, priority, deadline };
+        let asker = asker.clone();
+        let submission = Submission { inputs, rows, group, priority, deadline, asker };
         match model.executor.submit(submission) {
             Err(error @ ExecuteError::Closing { .. }) => {
                 let successor = plane.repository.find(name, version)?;
@@ -240,6 +258,7 @@ mod tests {
     use wattle_runtime::tensor::{BatchInput, Datatype};
 
     use super::*;
+    use crate::accounts::Classes;
     use crate::clock::Clock;
     use crate::control_loop::Waker;
     use crate::executor::Surroundings;
@@ -317,9 +336,15 @@ mod tests {
             is_ready: AtomicBool::new(true),
             max_request_bytes: 1000,
             energy_rate: Arc::new(EnergyRate::unknown()),
+            classes: Arc::new(Classes::new(8)),
+            class_header: None,
             stopped: tokio::sync::watch::channel(false).1,
         };
         (plane, folder)
+    }
+
+    fn called() -> Called<'static> {
+        Called { name: "echo", ..Called::default() }
     }
 
     fn request(names: [&str; 2]) -> InferRequest {
@@ -339,7 +364,7 @@ mod tests {
         plane.repository.load("echo", None).unwrap();
         old.executor.close();
         let mut model = Arc::clone(&old);
-        let answer = infer(&plane, &mut model, ("echo", ""), request(["b", "a"])).await.unwrap();
+        let answer = infer(&plane, &mut model, called(), request(["b", "a"])).await.unwrap();
         assert_eq!(answer.outputs.iter().map(|output| &output.data[..]).collect::<Vec<_>>(), [b"a", b"b"]);
         assert!(!Arc::ptr_eq(&model, &old));
     }
@@ -350,7 +375,7 @@ mod tests {
         let mut model = plane.repository.find("echo", "").unwrap();
         plane.repository.unload("echo").unwrap();
         model.executor.close();
-        let error = infer(&plane, &mut model, ("echo", ""), request(["a", "b"])).await.unwrap_err();
+        let error = infer(&plane, &mut model, called(), request(["a", "b"])).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::NotFound);
     }
 
@@ -358,7 +383,7 @@ mod tests {
     async fn a_missing_input_is_told_with_all_that_were_given() {
         let (plane, _folder) = plane();
         let mut model = plane.repository.find("echo", "").unwrap();
-        let error = infer(&plane, &mut model, ("echo", ""), request(["a", "c"])).await.unwrap_err();
+        let error = infer(&plane, &mut model, called(), request(["a", "c"])).await.unwrap_err();
         assert!(error.text.contains("input 'b' is missing for model 'echo'; got a, c;"), "{error}");
     }
 }

@@ -8,6 +8,7 @@
 //! Both front ends only translate; what a request means is said once, in `infer` and here.
 
 pub mod compression;
+mod cost;
 pub mod error;
 pub mod grpc;
 pub mod health;
@@ -22,11 +23,13 @@ pub mod statistics;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use wattle_core::units::Joules;
+use axum::http::HeaderName;
 
+use crate::accounts::Classes;
 use crate::clock::Clock;
 use crate::meter::EnergyRate;
 use crate::model_repository::{ModelRepository, RepositoryError};
+pub use cost::CLASS_HEADER;
 use error::{ApiError, ErrorKind};
 
 /// The extensions served, by the names Triton gives them.
@@ -49,6 +52,10 @@ pub struct DataPlane {
     pub max_request_bytes: usize,
     /// What energy costs and how that is known, for answers that say what they cost.
     pub energy_rate: Arc<EnergyRate>,
+    /// The classes that requests name.
+    pub classes: Arc<Classes>,
+    /// A header that names a request's class beside [`CLASS_HEADER`].
+    pub class_header: Option<HeaderName>,
     /// Becomes true when the server stops: streams end.
     pub stopped: tokio::sync::watch::Receiver<bool>,
 }
@@ -115,25 +122,4 @@ fn unsupported_load_parameter(key: &str) -> ApiError {
             "load parameter '{key}' is not supported, expected 'config'; put files into the model repository"
         ),
     )
-}
-
-/// What an answer says of its cost when asked: nothing but the source where the energy is unknown.
-fn energy_parameters(plane: &DataPlane, energy: Option<Joules>) -> Vec<(&'static str, EnergyParameter)> {
-    let energy = energy.map(|energy| ("wattle_energy_mj", EnergyParameter::Millijoules(energy.get() * 1e3)));
-    let source = ("wattle_power_source", EnergyParameter::Source(plane.energy_rate.source().to_string()));
-    energy.into_iter().chain([source]).collect()
-}
-
-enum EnergyParameter {
-    Millijoules(f64),
-    Source(String),
-}
-
-impl From<EnergyParameter> for serde_json::Value {
-    fn from(parameter: EnergyParameter) -> Self {
-        match parameter {
-            EnergyParameter::Millijoules(value) => value.into(),
-            EnergyParameter::Source(text) => text.into(),
-        }
-    }
 }

@@ -108,7 +108,7 @@ pub fn read_request(
         }
         outputs.push(output.name);
     }
-    let options = read_options(&parsed.parameters)?;
+    let options = read_options(parsed.parameters)?;
     Ok((InferRequest { inputs, outputs, options }, form))
 }
 
@@ -239,11 +239,19 @@ fn whole_number(parameters: &Map<String, Value>, key: &str) -> Result<Option<u64
     }
 }
 
-fn read_options(parameters: &Map<String, Value>) -> Result<InferOptions, ApiError> {
+fn read_options(mut parameters: Map<String, Value>) -> Result<InferOptions, ApiError> {
+    let class = match parameters.remove("wattle_class") {
+        None => None,
+        Some(Value::String(name)) => Some(name),
+        Some(other) => {
+            return Err(ApiError::invalid(format!("parameter 'wattle_class' is {other}, expected a string")));
+        }
+    };
     Ok(InferOptions {
-        priority: whole_number(parameters, "priority")?,
-        timeout: whole_number(parameters, "timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
-        wants_energy: flag(parameters, "wattle_energy")?.unwrap_or(false),
+        class,
+        priority: whole_number(&parameters, "priority")?,
+        timeout: whole_number(&parameters, "timeout")?.filter(|us| *us > 0).map(Duration::from_micros),
+        wants_energy: flag(&parameters, "wattle_energy")?.unwrap_or(false),
     })
 }
 

@@ -11,6 +11,7 @@ use wattle_device::cpu::CoreGrant;
 use wattle_runtime::runtime::{Instance, RuntimeError};
 use wattle_runtime::tensor::{BatchInput, Tensor};
 
+use super::busy::Load;
 use super::stats::BatchTimes;
 use super::{Answer, ExecuteError, Inner, Job, Shared};
 
@@ -195,10 +196,11 @@ fn infer(
 ) -> Result<Inferred, ExecuteError> {
     let rows = batch.iter().map(|request| request.rows).sum();
     let inputs = gather(batch);
-    shared.stats.batch_began(grant.cores(), began);
+    let load = || Load { cores: grant.cores(), rows, parts: parts_of(batch) };
+    shared.stats.batch_began(load(), began);
     let outcome = catch_unwind(AssertUnwindSafe(|| instance.infer(inputs, grant.cores())));
     let ended = shared.around.clock.now();
-    shared.stats.batch_ended(grant.cores(), began, ended);
+    shared.stats.batch_ended(load(), began, ended);
     let outputs = match outcome {
         Ok(Ok(outputs)) => cut(&outputs, batch, rows).map_err(|detail| failure(shared, detail))?,
         Ok(Err(error)) => return Err(failure_of(shared, &error)),
@@ -208,6 +210,11 @@ fn infer(
         }
     };
     Ok(Inferred { outputs, rows, ended })
+}
+
+/// Whose the rows of a batch are, by the number of who asked.
+fn parts_of(batch: &[Waiting<Job>]) -> impl Iterator<Item = (usize, u32)> {
+    batch.iter().map(|request| (request.payload.asker, request.rows))
 }
 
 /// A batch that was run.
@@ -228,8 +235,8 @@ fn answer(
 ) {
     let Inferred { outputs, rows, ended } = inferred;
     let now = shared.around.clock.now();
-    let core_seconds = f64::from(grant.cores()) * (ended - began).as_secs_f64();
-    let energy: Option<Joules> = shared.around.energy_rate.of_core_seconds(core_seconds);
+    let core_time = (ended - began).saturating_mul(grant.cores());
+    let energy: Option<Joules> = shared.around.energy_rate.of_core_time(&shared.name, core_time);
     let times = BatchTimes {
         rows,
         requests: batch.len() as u64,
@@ -240,6 +247,7 @@ fn answer(
     };
     // Counted before they are sent: who has an answer finds it in the statistics.
     shared.stats.batch_succeeded(&times, now);
+    shared.stats.batch_answered(parts_of(&batch), energy, core_time);
     for (request, outputs) in batch.into_iter().zip(outputs) {
         shared.stats.request_took(now.saturating_since(request.arrived));
         let energy = energy.map(|energy| energy * (f64::from(request.rows) / f64::from(rows)));

@@ -7,6 +7,8 @@
 //! takes what waits, so a batch is formed as late as can be. Knobs are read each time a batch is
 //! formed: a change needs no reload and touches no request that waits or runs. Knows no protocol.
 
+mod askers;
+mod busy;
 mod instance;
 mod knobs;
 mod stats;
@@ -30,6 +32,8 @@ use crate::clock::Clock;
 use crate::control_loop::Waker;
 use crate::meter::EnergyRate;
 
+pub use askers::Asker;
+pub use busy::AskerCounts;
 pub use knobs::Knobs;
 pub use stats::{BatchStats, DurationStats, ModelStats, RecordedBatch, StatsSnapshot};
 
@@ -61,6 +65,8 @@ pub struct Submission {
     pub priority: u32,
     /// When a batch must have taken it.
     pub deadline: Option<Timestamp>,
+    /// Who asks.
+    pub asker: Asker,
 }
 
 /// The answer to one request.
@@ -121,6 +127,8 @@ pub enum ExecuteError {
 /// What waits in the queue for each request.
 struct Job {
     inputs: Vec<Tensor>,
+    /// The number of who asks.
+    asker: usize,
     answer: oneshot::Sender<Result<Answer, ExecuteError>>,
 }
 
@@ -219,13 +227,14 @@ impl Executor {
         let shared = &self.shared;
         let (answer, receiver) = oneshot::channel();
         let now = shared.around.clock.now();
+        let asker = shared.stats.number_of(&submission.asker);
         let waiting = Waiting {
             rows: submission.rows.max(1),
             priority: submission.priority,
             arrived: now,
             deadline: submission.deadline,
             group: submission.group,
-            payload: Job { inputs: submission.inputs, answer },
+            payload: Job { inputs: submission.inputs, asker, answer },
         };
         let max_queue_size = shared.knobs.setting().max_queue_size;
         shared.stats.arrived(waiting.rows);

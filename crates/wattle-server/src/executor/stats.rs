@@ -7,7 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use wattle_core::time::Timestamp;
+use wattle_core::units::Joules;
 
+use super::askers::{Asker, Askers};
+use super::busy::{AskerCounts, Busy, Load};
 use crate::latency_histogram::{HistogramSnapshot, LatencyHistogram};
 
 /// How many, and how long together.
@@ -78,19 +81,9 @@ pub struct ModelStats {
     /// Touched once per batch, by this model's own instances: no request waits for it.
     batches: Mutex<Batches>,
     busy: Mutex<Busy>,
-}
-
-/// Core time spent computing, including that of batches that still run.
-#[derive(Debug, Default)]
-struct Busy {
-    /// Core-nanoseconds of batches that ended.
-    ended: u64,
-    /// Cores that compute now.
-    running_cores: u64,
-    /// Batches that run now.
-    running_batches: u32,
-    /// Sum over the batches that run of cores x start.
-    started: u128,
+    askers: Askers,
+    told_nanojoules: AtomicU64,
+    told_core_nanos: AtomicU64,
 }
 
 /// Times of one batch.
@@ -121,19 +114,37 @@ impl ModelStats {
         self.latency.record(latency);
     }
 
-    pub(super) fn batch_began(&self, cores: u32, now: Timestamp) {
-        let mut busy = lock(&self.busy);
-        busy.running_cores += u64::from(cores);
-        busy.running_batches += 1;
-        busy.started += u128::from(cores) * u128::from(now.as_nanos());
+    /// The number of `asker`, by which its part of batches is counted.
+    pub(super) fn number_of(&self, asker: &Asker) -> usize {
+        self.askers.number_of(asker)
     }
 
-    pub(super) fn batch_ended(&self, cores: u32, began: Timestamp, now: Timestamp) {
-        let mut busy = lock(&self.busy);
-        busy.running_cores -= u64::from(cores);
-        busy.running_batches -= 1;
-        busy.started -= u128::from(cores) * u128::from(began.as_nanos());
-        busy.ended += u64::from(cores) * now.saturating_since(began).as_nanos() as u64;
+    pub(super) fn batch_began(&self, load: Load<impl Iterator<Item = (usize, u32)>>, now: Timestamp) {
+        lock(&self.busy).began(load, now);
+    }
+
+    pub(super) fn batch_ended(
+        &self,
+        load: Load<impl Iterator<Item = (usize, u32)>>,
+        began: Timestamp,
+        now: Timestamp,
+    ) {
+        lock(&self.busy).ended(load, began, now);
+    }
+
+    /// Counts the rows of each request of a batch, which is about to be told that it took `energy` over
+    /// `core_time` together.
+    pub(super) fn batch_answered(
+        &self,
+        parts: impl Iterator<Item = (usize, u32)>,
+        energy: Option<Joules>,
+        core_time: Duration,
+    ) {
+        lock(&self.busy).answered(parts);
+        if let Some(energy) = energy {
+            self.told_nanojoules.fetch_add((energy.get() * 1e9) as u64, Relaxed);
+            self.told_core_nanos.fetch_add(core_time.as_nanos() as u64, Relaxed);
+        }
     }
 
     pub(super) fn batch_succeeded(&self, times: &BatchTimes, now: Timestamp) {
@@ -183,11 +194,10 @@ impl ModelStats {
     }
 
     pub(super) fn snapshot(&self, now: Timestamp, queued_requests: u64, queued_rows: u64) -> StatsSnapshot {
-        let (busy_core_nanos, running_batches) = {
+        let (busy_core_nanos, working_nanos, running_batches, of_askers) = {
             let busy = lock(&self.busy);
-            let running = u128::from(busy.running_cores) * u128::from(now.as_nanos());
-            let open = running.saturating_sub(busy.started) as u64;
-            (busy.ended + open, busy.running_batches)
+            let of_askers = busy.by_asker(now);
+            (busy.core_nanos(now), busy.working_nanos(now), busy.running_batches(), of_askers)
         };
         let (success_count, success_nanos) = self.success.get();
         let (fail_count, fail_nanos) = self.fail.get();
@@ -208,6 +218,10 @@ impl ModelStats {
             output_nanos: self.output.get().1,
             last_inference: Timestamp::from_nanos(self.last_inference_nanos.load(Relaxed)),
             busy_core_nanos,
+            working_nanos,
+            by_asker: self.askers.by_asker(&of_askers),
+            told_nanojoules: self.told_nanojoules.load(Relaxed),
+            told_core_nanos: self.told_core_nanos.load(Relaxed),
             running_batches,
             by_batch_size: lock(&self.batches).by_size.clone(),
             latency: self.latency.snapshot(),
@@ -254,6 +268,14 @@ pub struct StatsSnapshot {
     pub last_inference: Timestamp,
     /// Core-nanoseconds spent computing, by batches that still run too.
     pub busy_core_nanos: u64,
+    /// Nanoseconds in which at least one batch ran; added up over versions, which may run side by side.
+    pub working_nanos: u64,
+    /// Whose they were.
+    pub by_asker: BTreeMap<Asker, AskerCounts>,
+    /// What answered requests were told, or would have been, that they took, together, in nanojoules.
+    pub told_nanojoules: u64,
+    /// Core-nanoseconds of the batches of those.
+    pub told_core_nanos: u64,
     /// Batches that run now.
     pub running_batches: u32,
     /// What was seen of each batch size.
@@ -290,6 +312,13 @@ impl StatsSnapshot {
         self.output_nanos += other.output_nanos;
         self.last_inference = self.last_inference.max(other.last_inference);
         self.busy_core_nanos += other.busy_core_nanos;
+        self.working_nanos += other.working_nanos;
+        for (asker, counts) in other.by_asker {
+            let sum = self.by_asker.entry(asker).or_default();
+            *sum = sum.plus(counts);
+        }
+        self.told_nanojoules += other.told_nanojoules;
+        self.told_core_nanos += other.told_core_nanos;
         self.running_batches += other.running_batches;
         for (size, stats) in other.by_batch_size {
             let sum = self.by_batch_size.entry(size).or_default();

@@ -81,6 +81,40 @@ pub fn wanted_versions(declared: &Declared, there: &[u64]) -> Result<Vec<u64>, S
     }
 }
 
+/// Where the knobs of a model stand when a server starts, as far as its files tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Batch limit. `None`: the files leave it to the model.
+    pub batch_size: Option<u32>,
+    /// Instances.
+    pub instances: u32,
+    /// Compute threads of each.
+    pub cores_per_instance: u32,
+}
+
+/// Where the knobs of a model stand at first, without loading it. `cores`: compute threads of the server.
+pub(super) fn start(declared: &Declared, cores: u32) -> Start {
+    let (batching, instances) = (&declared.toml.batching, &declared.toml.instances);
+    let triton = declared.triton.as_ref();
+    let is_dynamic = triton.is_some_and(|triton| {
+        matches!(triton.scheduling_choice, Some(model_config::SchedulingChoice::DynamicBatching(_)))
+    });
+    let of_triton = triton.map(|triton| triton.max_batch_size.max(0) as u32).filter(|size| *size > 0);
+    // Triton batches across requests only where its configuration says so.
+    let of_triton =
+        of_triton.map(|size| if is_dynamic { batching.max_batch_size.unwrap_or(size) } else { 1 });
+    let count: u32 =
+        triton.map_or(0, |triton| triton.instance_group.iter().map(|group| group.count.max(0) as u32).sum());
+    Start {
+        batch_size: batching.batch_size.or(of_triton).or(batching.max_batch_size).map(|size| size.max(1)),
+        instances: instances
+            .count
+            .or((count > 0).then_some(count))
+            .unwrap_or(cores.clamp(1, MAX_DEFAULT_INSTANCES)),
+        cores_per_instance: instances.cores.unwrap_or(1),
+    }
+}
+
 /// Puts together what is served of `model`. `cores`: compute threads of the server.
 pub fn resolve(
     name: &str,
@@ -106,19 +140,12 @@ pub fn resolve(
     };
     let dynamic = dynamic.as_ref();
     let queue = dynamic.and_then(|batching| batching.default_queue_policy.as_ref());
-    let instance_count: u32 = triton.instance_group.iter().map(|group| group.count.max(0) as u32).sum();
-    let default_instances = cores.clamp(1, MAX_DEFAULT_INSTANCES);
+    let start = start(declared, cores);
     let nonzero = |value: u32| (value > 0).then_some(value);
-    // Triton batches across requests only where its configuration says so.
-    let default_batch_size = if declared.triton.is_some() && triton.max_batch_size > 0 && dynamic.is_none() {
-        1
-    } else {
-        max_batch_size
-    };
     let setting = ServingSetting {
-        batch_size: toml.batching.batch_size.unwrap_or(default_batch_size).max(1),
-        instances: toml.instances.count.or(nonzero(instance_count)).unwrap_or(default_instances),
-        cores_per_instance: toml.instances.cores.unwrap_or(1),
+        batch_size: start.batch_size.unwrap_or(max_batch_size).max(1),
+        instances: start.instances,
+        cores_per_instance: start.cores_per_instance,
         duty_cycle: 1.0,
         max_queue_delay: Duration::from_micros(
             toml.batching

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use wattle_core::id::ModelName;
 
+use super::config::{Start, start};
 use super::{RepositoryError, declared, folder_names};
 
 /// The file, as written.
@@ -83,6 +84,14 @@ pub fn latency_objectives(folder: &Path) -> Result<BTreeMap<ModelName, Duration>
         Some((name.into(), declared.toml.objective.latency().ok()??))
     };
     Ok(folder_names(folder)?.into_iter().filter_map(objective).collect())
+}
+
+/// Where the knobs of each model in `folder` stand when a server with so many compute threads starts. Files
+/// that are not as they should be are passed over here: loading the model tells what is wrong.
+pub fn starts(folder: &Path, cores: u32) -> Result<BTreeMap<ModelName, Start>, RepositoryError> {
+    let start =
+        |name: String| Some((name.clone().into(), start(&declared(&folder.join(name), None).ok()?, cores)));
+    Ok(folder_names(folder)?.into_iter().filter_map(start).collect())
 }
 
 /// `[versions]`.

@@ -9,7 +9,7 @@ use wattle_runtime::tensor::{Datatype, Tensor, TensorSpec};
 
 use crate::data_plane::infer::{check_inputs, group_of};
 use crate::data_plane::oip::read_request;
-use crate::executor::Submission;
+use crate::executor::{Asker, Submission};
 use crate::model_repository::ServedModel;
 
 /// Different requests that are made up: enough that no cache answers them all.
@@ -150,6 +150,7 @@ impl Inputs {
             group: request.group,
             priority: self.priority,
             deadline: None,
+            asker: Asker::default(),
         })
     }
 

@@ -16,6 +16,7 @@ mod memory;
 mod plan;
 mod run;
 mod sampler;
+mod sharing;
 pub mod statistics;
 
 use wattle_search::BuildError;
@@ -28,6 +29,7 @@ pub use journal::{JournalError, Subject};
 pub use measure::{MeasureOptions, Measured, Seen};
 pub use plan::{Clocks, KnobValues, Plan, PlanError};
 pub use run::{Ending, Event, Profiled};
+pub use sharing::{Shared, SharingPlan, SharingStep};
 
 /// A model could not be profiled.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +70,30 @@ pub enum ProfilingError {
     /// A thread could not be started.
     #[error("failed to start the thread that reads the device: {0}")]
     Thread(std::io::Error),
+    /// The compute threads there are can't be cut so.
+    #[error(
+        "found {slices} slices of {cores} compute threads, expected at least 2, of at least one thread each; name another number with --slices or --cores"
+    )]
+    Slices {
+        /// Slices asked for.
+        slices: u32,
+        /// Compute threads there are.
+        cores: u32,
+    },
+    /// A model could not be kept busy beside others.
+    #[error("{model} could not be kept busy: {detail}")]
+    Company {
+        /// Which model.
+        model: wattle_core::id::ModelName,
+        /// Why.
+        detail: String,
+    },
+    /// It was told to stop before anything was measured.
+    #[error("interrupted before anything was measured")]
+    Interrupted,
+    /// What was measured could not be kept.
+    #[error("failed to keep what was measured: {0}")]
+    Keep(std::io::Error),
     /// A knob of the device does not stand as it was found.
     #[error(transparent)]
     Device(#[from] wattle_device::device::DeviceError),

@@ -1,5 +1,7 @@
 //! A server on a simulated device, for tests of what steers it.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -10,14 +12,15 @@ use tempfile::TempDir;
 use wattle_core::id::ModelName;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::profile::Profile;
-use wattle_core::signal::Signal;
+use wattle_core::signal::{Quantity, Signal};
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_runtime::tensor::{Datatype, Tensor};
 use wattle_server::clock::Clock;
-use wattle_server::executor::Submission;
+use wattle_server::control_loop::SignalSource;
+use wattle_server::executor::{Asker, Submission};
 use wattle_server::serve::{ServeConfig, Server};
 
 /// Length of a control tick.
@@ -32,6 +35,16 @@ pub(crate) async fn start(
     policy: &str,
     power_cap: Option<Signal>,
 ) -> (Server, TempDir, Clock) {
+    let cap = power_cap.map(|cap| SignalSource::configured(cap, Quantity::Power, "a test"));
+    start_with(profile, policy, |config| config.power_cap = cap).await
+}
+
+/// As [`start`], with what `change` makes of its configuration.
+pub(crate) async fn start_with(
+    profile: &str,
+    policy: &str,
+    change: impl FnOnce(&mut ServeConfig),
+) -> (Server, TempDir, Clock) {
     let clock = Clock::start();
     let profile = Profile::parse(profile, "a test").unwrap();
     let profiles = BTreeMap::from([(ModelName::from(MODEL), profile)]);
@@ -45,7 +58,7 @@ pub(crate) async fn start(
     std::fs::write(models.join("digits-xs/model.toml"), toml).unwrap();
     let options = PolicyOptions { profiles, ..PolicyOptions::default() };
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let server = Server::start(ServeConfig {
+    let mut config = ServeConfig {
         clock,
         models,
         host: localhost,
@@ -59,14 +72,15 @@ pub(crate) async fn start(
         budget: CoreBudget::new(2),
         device: Held::new(Box::new(device)),
         policy: build(policy, &options).unwrap(),
-        power_cap,
+        power_cap: None,
         carbon_intensity: None,
         accounting: Default::default(),
         tick: TICK,
         ledger: None,
-    })
-    .await
-    .unwrap();
+        accounts: Default::default(),
+    };
+    change(&mut config);
+    let server = Server::start(config).await.unwrap();
     (server, folder, clock)
 }
 
@@ -78,5 +92,12 @@ pub(crate) fn one_row() -> Submission {
         shape: vec![1, 1, 8, 8],
         data: vec![0; 256].into(),
     };
-    Submission { inputs: vec![input], rows: 1, group: Some(0), priority: 1, deadline: None }
+    Submission {
+        inputs: vec![input],
+        rows: 1,
+        group: Some(0),
+        priority: 1,
+        deadline: None,
+        asker: Asker::default(),
+    }
 }

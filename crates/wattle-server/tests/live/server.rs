@@ -16,13 +16,14 @@ use tonic::transport::Channel;
 use wattle_core::id::ModelName;
 use wattle_core::policies::{PolicyOptions, build};
 use wattle_core::profile::Profile;
-use wattle_core::signal::{AfterEnd, Quantity, Signal, SignalHead, Trace};
+use wattle_core::signal::{AfterEnd, Quantity, Signal, Trace};
 use wattle_core::time::Timestamp;
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
 use wattle_device::simulated::{SimulatedDevice, SimulatedLoad};
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
+use wattle_server::control_loop::SignalSource;
 use wattle_server::data_plane::proto;
 use wattle_server::data_plane::proto::grpc_inference_service_client::GrpcInferenceServiceClient;
 use wattle_server::serve::{ServeConfig, Server};
@@ -104,14 +105,16 @@ impl Setup {
             budget: CoreBudget::new(2),
             device: Held::new(Box::new(device)),
             policy: build(self.policy, &self.options).unwrap(),
-            power_cap: self.power_cap,
+            power_cap: self
+                .power_cap
+                .map(|cap| SignalSource::configured(cap, Quantity::Power, "made up for a test")),
             carbon_intensity: self.carbon_intensity.map(|signal| {
-                let head = SignalHead::configured(Quantity::CarbonIntensity, "made up for a test");
-                (signal, Arc::new(head))
+                SignalSource::configured(signal, Quantity::CarbonIntensity, "made up for a test")
             }),
             accounting: Default::default(),
             tick: TICK,
             ledger: None,
+            accounts: Default::default(),
         })
         .await
         .unwrap();

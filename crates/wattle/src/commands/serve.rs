@@ -1,8 +1,11 @@
 //! `wattle serve`: flags and configuration file in, a running server out.
 
+pub(crate) mod accounting;
+mod accounts;
 mod compute_units;
 mod ledger;
 mod policy;
+pub(crate) mod signals;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -12,7 +15,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Deserialize;
-use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policies::PolicyConfig;
 use wattle_core::policies::batch_sizer::BatchSizerOptions;
 use wattle_core::policies::best_under_cap::BestUnderCapOptions;
@@ -22,7 +24,7 @@ use wattle_core::policies::carbon_budget::CarbonBudgetOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
 use wattle_core::refinement::RefinementOptions;
-use wattle_core::signal::{AfterEnd, Quantity, Signal, SignalHead, Trace};
+use wattle_core::signal::{AfterEnd, Quantity, Signal, Trace};
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuPowerEstimate};
 use wattle_device::held::Held;
@@ -31,6 +33,7 @@ use wattle_runtime::choice::RuntimeChoice;
 use wattle_runtime::runtime::Runtime;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
+use wattle_server::control_loop::SignalSource;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
 use self::ledger::LedgerRetention;
@@ -39,6 +42,7 @@ use crate::exit::ConfigError;
 use crate::output::say;
 use crate::profiles;
 use crate::runtimes::RuntimeArgs;
+use signals::SignalsFile;
 
 /// Serve a model repository over the Open Inference Protocol v2, under a power cap
 ///
@@ -140,6 +144,8 @@ pub(crate) struct ServeArgs {
     /// Keep no ledger
     #[arg(long)]
     no_ledger: bool,
+    #[command(flatten)]
+    accounts: accounts::AccountsArgs,
     /// Copy the ledger to a PostgreSQL database as well: `postgres://user:password@host/database`
     #[arg(
         long,
@@ -193,9 +199,15 @@ struct ServeFile {
     tick_ms: Option<u64>,
     ledger: Option<PathBuf>,
     no_ledger: Option<bool>,
+    /// Whose the energy is.
+    accounts: accounts::AccountsOptions,
     ledger_replicate_to: Option<String>,
     /// How long which rows of the ledger are kept.
     ledger_retention: LedgerRetention,
+    /// How emissions are counted beside the carbon intensity of the grid.
+    accounting: accounting::AccountingFile,
+    /// Where carbon intensity and the power cap are from, live.
+    signals: SignalsFile,
     /// When the policy is asked, and which cap it is shown.
     cap_handling: CapHandlingOptions,
     /// How profiles are refined by what is seen.
@@ -320,6 +332,11 @@ fn read_file(path: &Path) -> Result<ServeFile> {
     toml::from_str(&text).with_context(|| path.display().to_string()).context(ConfigError)
 }
 
+/// The table `[signals]` of the configuration at `path`.
+pub(crate) fn signals_of(path: &Path) -> Result<SignalsFile> {
+    Ok(read_file(path)?.signals)
+}
+
 fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig> {
     let Some(models) = args.models.or(file.models) else {
         bail!(anyhow::anyhow!("no model repository is named, expected --models DIR").context(ConfigError));
@@ -349,8 +366,10 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         policy.name = name;
     }
     let device_spec = args.device_spec.or(file.device_spec);
+    let accounting = file.accounting.accounting(device_spec.as_deref())?;
     let profiles = profiles::read_all(&models, &args.profile)?;
     let profiles = policy::gate(&policy.name, device_spec.as_deref(), profiles)?;
+    let accounts = accounts::configure(args.accounts, file.accounts, &profiles, cores)?;
     let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
     if tick.is_zero() {
         bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
@@ -392,15 +411,25 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");
 
     let policy = policy::build(&policy, &models, profiles)?;
+    let (live_cap, live_carbon) = file.signals.pollers(args.config.as_deref())?.start()?;
     let power_cap = signal(
         (args.power_cap_watts, args.power_cap_trace),
         (file.power_cap_watts, file.power_cap_trace),
         "power_cap_watts",
+        Quantity::Power,
     )?;
+    let power_cap = signals::one_of(power_cap, live_cap, "power_cap_watts or power_cap_trace", "power_cap")?;
     let carbon_intensity = signal(
         (args.carbon_intensity, args.carbon_trace),
         (file.carbon_intensity, file.carbon_trace),
         "carbon_intensity_g_per_kwh",
+        Quantity::CarbonIntensity,
+    )?;
+    let carbon_intensity = signals::one_of(
+        carbon_intensity,
+        live_carbon,
+        "carbon_intensity or carbon_trace",
+        "carbon_intensity",
     )?;
     let localhost = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let keeps_ledger = args.ledger.is_some() || !(args.no_ledger || file.no_ledger.unwrap_or(false));
@@ -423,13 +452,12 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
         budget,
         device,
         policy,
-        power_cap: power_cap.map(|(signal, _)| signal),
-        carbon_intensity: carbon_intensity.map(|(signal, source)| {
-            (signal, Arc::new(SignalHead::configured(Quantity::CarbonIntensity, source)))
-        }),
-        accounting: CarbonAccounting::default(),
+        power_cap,
+        carbon_intensity,
+        accounting,
         tick,
         ledger: keeps_ledger.then_some(ledger),
+        accounts,
     })
 }
 
@@ -450,7 +478,9 @@ fn signal(
     flags: (Option<f64>, Option<PathBuf>),
     file: (Option<f64>, Option<PathBuf>),
     column: &str,
-) -> Result<Option<(Signal, String)>> {
+    quantity: Quantity,
+) -> Result<Option<SignalSource>> {
+    let of = |signal, source: String| Some(SignalSource::configured(signal, quantity, source));
     let (constant, trace) = if flags.0.is_some() || flags.1.is_some() { flags } else { file };
     if constant.is_some() && trace.is_some() {
         return Err(anyhow::anyhow!("{column} is given as a constant and as a trace, expected one of them"))
@@ -460,7 +490,7 @@ fn signal(
         if !value.is_finite() || value < 0.0 {
             return Err(anyhow::anyhow!("{column} is {value}, expected 0 or more")).context(ConfigError);
         }
-        return Ok(Some((Signal::Constant(value), "assumed: a constant from the configuration".into())));
+        return Ok(of(Signal::Constant(value), "assumed: a constant from the configuration".into()));
     }
     let Some(path) = &trace else { return Ok(None) };
     let text = std::fs::read_to_string(path)
@@ -468,5 +498,5 @@ fn signal(
         .context(ConfigError)?;
     let trace =
         Trace::parse(&text, &path.display().to_string(), column, AfterEnd::Repeat).context(ConfigError)?;
-    Ok(Some((Signal::Trace(trace), format!("assumed: the trace {}", path.display()))))
+    Ok(of(Signal::Trace(trace), format!("assumed: the trace {}", path.display())))
 }

@@ -24,11 +24,12 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::policies::{PolicyOptions, build};
-use wattle_core::signal::{Quantity, SignalHead};
+use wattle_core::signal::Quantity;
 use wattle_device::cpu::{CoreBudget, CpuDevice, CpuRoots};
 use wattle_device::held::Held;
 use wattle_runtime::runtime::Runtime;
 use wattle_server::clock::Clock;
+use wattle_server::control_loop::SignalSource;
 use wattle_server::serve::{ServeConfig, Server};
 
 use crate::commands::serve::{async_runtime, available_cores, stop_signal};
@@ -220,15 +221,14 @@ fn configure(folder: &Path, clock: Clock, day: &Day, runtime: Arc<dyn Runtime>) 
         // Turns nothing while the profile is made.
         policy: build("fixed", &PolicyOptions::default())?,
         power_cap: None,
-        carbon_intensity: Some((
+        carbon_intensity: Some(SignalSource::configured(
             day.carbon_intensity().clone(),
-            Arc::new(SignalHead::configured(
-                Quantity::CarbonIntensity,
-                "assumed: the demo's bundled trace, sped up",
-            )),
+            Quantity::CarbonIntensity,
+            "assumed: the demo's bundled trace, sped up",
         )),
         accounting: CarbonAccounting::default(),
         tick: Duration::from_millis(100),
+        accounts: Default::default(),
         ledger: Some(folder.join("ledger.sqlite").into()),
     })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use wattle_core::units::Watts;
 use wattle_device::cpu::CoreBudget;
 use wattle_device::held::Held;
 use wattle_device::simulated::SimulatedDevice;
@@ -45,7 +46,12 @@ pub(super) fn bench(args: &MeasureArgs, models: &Path, cores: u32, window: Durat
             );
             return Err(error).context(ConfigError);
         }
-        let (device, load) = SimulatedDevice::new(SIMULATED.into(), &profiles).context(ConfigError)?;
+        let (device, load) = SimulatedDevice::with_shared_idle(
+            SIMULATED.into(),
+            &profiles,
+            Watts::new(args.sharing.simulated_shared_watts.unwrap_or(0.0)),
+        )
+        .context(ConfigError)?;
         runtime_args.runtime.get_or_insert(RuntimeChoice::Simulated);
         let runtime: Arc<dyn Runtime> = Arc::new(SimulatedRuntime::new(load, move || clock.now()));
         (Held::new(Box::new(device)), Some(runtime), SHORTEST_PERIOD)

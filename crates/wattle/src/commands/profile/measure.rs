@@ -54,7 +54,7 @@ pub(super) struct MeasureArgs {
     pub(super) cpu_full_watts: Option<f64>,
     /// Compute threads of all instances together [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_CORES)))]
-    cores: Option<u32>,
+    pub(super) cores: Option<u32>,
     #[command(flatten)]
     pub(super) runtime: RuntimeArgs,
     /// What chooses the points: sampled, exhaustive, bisection, random or coordinate-descent
@@ -65,7 +65,7 @@ pub(super) struct MeasureArgs {
     points: Option<u32>,
     /// Batch sizes [default: powers of two up to the model's largest]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    batch_sizes: Option<Vec<u32>>,
+    pub(super) batch_sizes: Option<Vec<u32>>,
     /// Numbers of instances [default: powers of two up to the compute threads, at most 8]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     instances: Option<Vec<u32>>,
@@ -84,7 +84,7 @@ pub(super) struct MeasureArgs {
     /// Highest power: a point that goes above it is cut short, and the sampled search looks for points that are
     /// predicted to keep it
     #[arg(long, value_name = "WATTS", value_parser = positive)]
-    power_cap: Option<f64>,
+    pub(super) power_cap: Option<f64>,
     /// Which power counts
     #[arg(long, value_enum, default_value_t)]
     power: Power,
@@ -128,9 +128,11 @@ pub(super) struct MeasureArgs {
     /// Replace a profile that is there already
     #[arg(long)]
     pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) sharing: super::sharing::SharingArgs,
     /// Start anew, and forget the points of an interrupted run
     #[arg(long)]
-    restart: bool,
+    pub(super) restart: bool,
     /// Print one JSON object
     #[arg(long)]
     pub(super) json: bool,
@@ -230,7 +232,7 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
 }
 
 impl MeasureArgs {
-    fn plan(&self) -> Result<Plan> {
+    pub(super) fn plan(&self) -> Result<Plan> {
         let read = |path: &PathBuf| {
             let text = std::fs::read_to_string(path)
                 .with_context(|| format!("failed to read {}", path.display()))

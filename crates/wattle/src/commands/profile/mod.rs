@@ -7,6 +7,7 @@ mod merge;
 mod plot;
 mod png;
 mod report;
+mod sharing;
 mod show;
 mod targets;
 
@@ -19,12 +20,14 @@ use wattle_core::profile::PowerFigure;
 /// Examples:
 ///   wattle profile resnet50 --models models
 ///   wattle profile resnet50 --power-cap 150 --clocks auto --question energy
+///   wattle profile --sharing mobilenet resnet50 gpt -o sharing.toml
 ///   wattle profile show models/resnet50/profile.csv --cap 150
 ///
 /// MODEL is measured one operating point after another while it is kept saturated from within the process,
 /// by the same repository, executor, runtime and device as `wattle serve`. A search chooses the points. The
 /// profile goes to MODEL's folder as profile.csv, where `wattle serve` finds it. A family stands for its
-/// variants. Ctrl-C ends it; the same command again goes on after the points that were measured.
+/// variants. With --sharing the models are measured together, and what a device draws that they share is
+/// written instead. Ctrl-C ends it; the same command again goes on after the points that were measured.
 #[derive(Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, arg_required_else_help = true)]
 pub(crate) struct ProfileArgs {
@@ -49,6 +52,7 @@ pub(crate) fn run(args: ProfileArgs) -> Result<()> {
         Some(Action::Merge(args)) => merge::run(args),
         Some(Action::Diff(args)) => diff::run(args),
         Some(Action::Plot(args)) => plot::run(args),
+        None if args.measure.sharing.sharing => sharing::run(args.measure),
         None => measure::run(args.measure),
     }
 }

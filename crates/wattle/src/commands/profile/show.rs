@@ -11,7 +11,7 @@ use wattle_core::profile::{
 };
 use wattle_core::units::{Joules, Watts};
 
-use super::{Power, positive};
+use super::{Power, positive, sharing};
 use crate::commands::simulate::figure;
 use crate::output::say;
 use crate::profiles;
@@ -35,7 +35,7 @@ const MOST_OF_FRONT: usize = 24;
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct ShowArgs {
-    /// The profiles
+    /// The profiles, and files of `wattle profile --sharing`
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Tell the point of most throughput under this power; repeat for several
@@ -72,13 +72,25 @@ struct AtLoad {
 
 /// Runs the command.
 pub(super) fn run(args: &ShowArgs) -> Result<()> {
+    let (sharing, files): (Vec<&PathBuf>, Vec<&PathBuf>) =
+        args.files.iter().partition(|path| sharing::is_one(path));
     let mut all = Vec::new();
-    for path in &args.files {
+    for path in files {
         all.push((path.as_path(), profiles::read(path)?));
+    }
+    let mut shared = Vec::new();
+    for path in sharing {
+        shared.push((path.as_path(), sharing::read(path)?));
     }
     if args.json {
         let told: Vec<Value> = all.iter().map(|(path, profile)| report(path, profile, args)).collect();
-        say(json!({ "profiles": told }));
+        let sharing = shared.iter().map(|(path, file)| sharing::report(path, file));
+        let sharing = sharing.collect::<Result<Vec<Value>>>()?;
+        say(if sharing.is_empty() {
+            json!({ "profiles": told })
+        } else {
+            json!({ "profiles": told, "sharing": sharing })
+        });
         return Ok(());
     }
     for (index, (path, profile)) in all.iter().enumerate() {
@@ -86,6 +98,12 @@ pub(super) fn run(args: &ShowArgs) -> Result<()> {
             say("");
         }
         print(path, profile, args);
+    }
+    for (index, (path, file)) in shared.iter().enumerate() {
+        if index > 0 || !all.is_empty() {
+            say("");
+        }
+        sharing::print(path, file)?;
     }
     Ok(())
 }

@@ -49,7 +49,8 @@ pub(super) fn gate(
     gated.collect()
 }
 
-fn read_spec(spec: &str) -> Result<DeviceSpec> {
+/// The device of that name, or in that file.
+pub(super) fn read_spec(spec: &str) -> Result<DeviceSpec> {
     if Path::new(spec).extension().is_none_or(|extension| extension != "toml") {
         return Ok(device_spec::bundled(spec)?);
     }

@@ -1,0 +1,205 @@
+//! A bound that no answer can go below, by column generation.
+//!
+//! At any prices of models that are at least 0, `Σ prices + Σ_kinds count x min(0, least reduced cost)` is a
+//! lower bound on the cost of every answer (Lagrange). The prices that make it highest are those of
+//! the linear program over all columns; they are found by its dual, to which each round adds the
+//! columns that the prices of the round before undercut. Prices are taken between the best known and
+//! the newest (Wentges, "Weighted Dantzig-Wolfe decomposition", 1997), which calms them.
+
+use std::collections::BTreeMap;
+
+use microlp::{ComparisonOp, OptimizationDirection, Problem, Solution, SolveOptions, Variable};
+
+use super::TimeLeft;
+use super::pricing::{price, worth};
+use crate::instance::{Column, CoverKey, Instance};
+
+/// How much of the way the prices stay at the best known ones.
+const CALM: f64 = 0.5;
+/// Rounds at most.
+const MOST_ROUNDS: u32 = 400;
+/// The bound is good enough when the program over the columns known is so little above it.
+const CLOSE: f64 = 2e-4;
+/// Columns that a round adds to the program, at most.
+const CUTS: usize = 40;
+/// Where a model's price is held by its ceiling, the ceiling is raised so many times.
+const RAISE: f64 = 8.0;
+
+/// Columns, the cheapest of those that serve the same on the same kind.
+#[derive(Debug, Default)]
+pub(crate) struct Pool(pub(crate) BTreeMap<CoverKey, Column>);
+
+impl Pool {
+    /// Adds a column; `false` where one as cheap is there.
+    pub(crate) fn add(&mut self, instance: &Instance, column: Column) -> bool {
+        let key = instance.key(&column);
+        let is_new = self.0.get(&key).is_none_or(|known| column.cost < known.cost - 1e-12);
+        if is_new {
+            self.0.insert(key, column);
+        }
+        is_new
+    }
+}
+
+/// A bound, and the prices that prove it.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    pub(crate) value: f64,
+    /// Prices of whole models.
+    pub(crate) prices: Vec<f64>,
+    /// By kind: the price of a device, at least 0.
+    pub(crate) kind_prices: Vec<f64>,
+}
+
+/// The dual program over the columns known.
+struct Dual {
+    solution: Option<Solution>,
+    prices: Vec<Variable>,
+    kinds: Vec<Variable>,
+}
+
+impl Dual {
+    fn new(instance: &Instance, pool: &Pool, ceilings: &[f64], time: TimeLeft<'_>) -> Option<Self> {
+        let mut problem = Problem::new(OptimizationDirection::Maximize);
+        let prices: Vec<_> = ceilings.iter().map(|ceiling| problem.add_var(1.0, (0.0, *ceiling))).collect();
+        let kinds: Vec<_> = instance
+            .kinds
+            .iter()
+            .map(|kind| problem.add_var(-f64::from(kind.count), (0.0, f64::INFINITY)))
+            .collect();
+        for column in pool.0.values() {
+            let (row, cost) = cut(instance, column, &prices, &kinds);
+            problem.add_constraint(row, ComparisonOp::Le, cost);
+        }
+        // Every change of the program after this is held to the same limit.
+        let mut options = SolveOptions::default();
+        options.time_limit = Some(time());
+        let solution = problem.solve_with(options).ok()?.into_solution().ok()?;
+        Some(Self { solution: Some(solution), prices, kinds })
+    }
+
+    fn add(&mut self, instance: &Instance, column: &Column) -> Option<()> {
+        let (row, cost) = cut(instance, column, &self.prices, &self.kinds);
+        let solution = self.solution.take()?.add_constraint(row, ComparisonOp::Le, cost).ok()?;
+        self.solution = solution.into_solution().ok();
+        self.solution.as_ref().map(|_| ())
+    }
+
+    fn values(&self) -> Option<(f64, Vec<f64>)> {
+        let solution = self.solution.as_ref()?;
+        let prices = self.prices.iter().map(|price| solution.var_value(*price).max(0.0)).collect();
+        Some((solution.objective(), prices))
+    }
+}
+
+/// The row of a column: what it serves is worth no more than it costs.
+fn cut(
+    instance: &Instance,
+    column: &Column,
+    prices: &[Variable],
+    kinds: &[Variable],
+) -> (Vec<(Variable, f64)>, f64) {
+    let cover = instance.cover(column);
+    let mut row: Vec<_> = cover.into_iter().map(|(model, share)| (prices[model], share)).collect();
+    row.push((kinds[column.kind], -1.0));
+    (row, column.cost)
+}
+
+/// Raises the bound as far as it goes, or time does; adds the columns found to `pool`, which must hold one
+/// for each model. `start` are prices to begin with.
+pub(crate) fn raise(
+    instance: &Instance,
+    pool: &mut Pool,
+    ceilings: &[f64],
+    start: Option<Vec<f64>>,
+    time: TimeLeft<'_>,
+) -> Bound {
+    let mut ceilings = ceilings.to_vec();
+    // No answer costs more: prices need never be higher than this.
+    let most: f64 = most_cost(instance);
+    let mut is_calm = start.is_some();
+    let start = start.unwrap_or_else(|| vec![0.0; instance.models]);
+    let (mut best, _) = bound_at(instance, &start);
+    let mut dual = Dual::new(instance, pool, &ceilings, time);
+    for _ in 0..MOST_ROUNDS {
+        if time().is_zero() {
+            break;
+        }
+        let Some((upper, newest)) = dual.as_ref().and_then(Dual::values) else { break };
+        if upper - best.value <= CLOSE * upper.abs() {
+            let held = |model: usize| newest[model] >= ceilings[model] * (1.0 - 1e-6);
+            let held: Vec<usize> =
+                (0..instance.models).filter(|model| held(*model) && ceilings[*model] < most).collect();
+            if held.is_empty() {
+                break;
+            }
+            for model in held {
+                ceilings[model] = (ceilings[model] * RAISE).min(most);
+            }
+            dual = Dual::new(instance, pool, &ceilings, time);
+            continue;
+        }
+        let between = |best: &f64, newest: &f64| best * CALM + newest * (1.0 - CALM);
+        let prices: Vec<f64> = match is_calm {
+            true => best.prices.iter().zip(&newest).map(|(best, newest)| between(best, newest)).collect(),
+            false => newest.clone(),
+        };
+        let (bound, columns) = bound_at(instance, &prices);
+        let is_better = bound.value > best.value;
+        if is_better {
+            best = bound;
+        }
+        // Only what the newest prices undercut tells the program something; that by most tells most.
+        let reduced = |column: &Column| column.cost - worth(instance, column, &newest);
+        let mut cheap: Vec<(f64, Column)> = columns
+            .into_iter()
+            .map(|column| (reduced(&column), column))
+            .filter(|(cost, _)| *cost < -1e-9)
+            .collect();
+        cheap.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let mut added = 0;
+        for (_, column) in cheap {
+            if added == CUTS || time().is_zero() {
+                break;
+            }
+            if pool.add(instance, column.clone()) {
+                added += 1;
+                if let Some(known) = &mut dual
+                    && known.add(instance, &column).is_none()
+                {
+                    dual = Dual::new(instance, pool, &ceilings, time);
+                }
+            }
+        }
+        if added == 0 && !is_better && !is_calm {
+            break; // The prices are those of the program over all columns, but for the gaps of tangents.
+        }
+        // Where the calmed prices tell nothing new, the newest ones do.
+        is_calm = added > 0;
+    }
+    best
+}
+
+/// The bound at `prices`, and the columns that they make cheap.
+fn bound_at(instance: &Instance, prices: &[f64]) -> (Bound, Vec<Column>) {
+    let priced = price(instance, prices);
+    let kind_prices: Vec<f64> = priced.least.iter().map(|least| (-least).max(0.0)).collect();
+    let counts = instance.kinds.iter().map(|kind| f64::from(kind.count));
+    let spent = counts.zip(&kind_prices).map(|(count, price)| if count > 0.0 { count * price } else { 0.0 });
+    let value = prices.iter().sum::<f64>() - spent.sum::<f64>();
+    (Bound { value, prices: prices.to_vec(), kind_prices }, priced.columns)
+}
+
+/// What all devices cost with every slot taken by what draws most: more than any answer.
+pub(crate) fn most_cost(instance: &Instance) -> f64 {
+    let of_kind = |kind: &crate::instance::Kind| {
+        let slots = kind.layouts.iter().map(Vec::len).max().unwrap_or(0) as f64;
+        let of_clock = |clock: &crate::instance::Clock| {
+            let draw = clock.entries.iter().flatten().map(|entry| entry.draw).fold(0.0, f64::max);
+            clock.static_watts + clock.shared_idle_watts + slots * draw
+        };
+        let watts = kind.clocks.iter().map(of_clock).fold(0.0, f64::max);
+        f64::from(kind.count) * (kind.fixed + kind.per_watt * watts)
+    };
+    instance.kinds.iter().map(of_kind).sum::<f64>() * 1.001 + 1e-9
+}

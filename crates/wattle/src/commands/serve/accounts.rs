@@ -1,0 +1,125 @@
+//! Whose the energy is: how clients name their class, and what splits a device's power.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use serde::Deserialize;
+use wattle_core::id::ModelName;
+use wattle_core::ledger::PowerSplit;
+use wattle_core::profile::Profile;
+use wattle_core::units::Watts;
+use wattle_server::accounts::{AccountsConfig, DEFAULT_MAX_CLASSES};
+use wattle_server::data_plane::CLASS_HEADER;
+
+use crate::exit::ConfigError;
+
+/// More classes than a table of metrics bears.
+const MOST_CLASSES: usize = 65_536;
+
+/// The flags.
+#[derive(Args, Default)]
+pub(crate) struct AccountsArgs {
+    /// A header (gRPC: metadata) that names a request's class beside x-wattle-class, such as one that carries
+    /// the tenant
+    #[arg(long, value_name = "NAME")]
+    class_header: Option<String>,
+    /// Most classes of requests that are told apart; further ones are booked as `other` [default: 256]
+    #[arg(long, value_name = "NUMBER")]
+    max_classes: Option<usize>,
+}
+
+/// `[accounts]` of the configuration file.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AccountsOptions {
+    class_header: Option<String>,
+    max_classes: Option<usize>,
+    /// What the parts of the device that all share draw as soon as somebody works.
+    shared_idle_watts: Option<f64>,
+    /// How far off the power source says it may be, as a share.
+    power_error: Option<f64>,
+}
+
+/// How energy is split, by flags, file and what `profiles` tell of a device with `cores` cores.
+///
+/// # Errors
+/// Names the key whose value can't be.
+pub(crate) fn configure(
+    args: AccountsArgs,
+    file: AccountsOptions,
+    profiles: &BTreeMap<ModelName, Profile>,
+    cores: u32,
+) -> Result<AccountsConfig> {
+    read(args, file, profiles, cores).context("accounts").context(ConfigError)
+}
+
+fn read(
+    args: AccountsArgs,
+    file: AccountsOptions,
+    profiles: &BTreeMap<ModelName, Profile>,
+    cores: u32,
+) -> Result<AccountsConfig> {
+    let class_header = args.class_header.or(file.class_header).map(|name| {
+        let header = name.parse().ok().filter(|_| !name.ends_with("-bin"));
+        header.ok_or_else(|| {
+            anyhow!("class_header is {name:?}, expected the name of a header of text, such as {CLASS_HEADER}")
+        })
+    });
+    let max_classes = args.max_classes.or(file.max_classes).unwrap_or(DEFAULT_MAX_CLASSES);
+    if max_classes > MOST_CLASSES {
+        bail!("max_classes is {max_classes}, expected 0 to {MOST_CLASSES}");
+    }
+    if let Some(watts) = file.shared_idle_watts.filter(|watts| !(watts.is_finite() && *watts >= 0.0)) {
+        bail!("shared_idle_watts is {watts}, expected watts, 0 or more");
+    }
+    if let Some(error) = file.power_error.filter(|error| !(0.0..=1.0).contains(error)) {
+        bail!("power_error is {error}, expected a share in 0 to 1, such as 0.05 for ± 5 %");
+    }
+    let split = PowerSplit::of_profiles(profiles, file.shared_idle_watts.map(Watts::new), cores);
+    Ok(AccountsConfig {
+        class_header: class_header.transpose()?,
+        max_classes,
+        split,
+        power_error: file.power_error,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(toml: &str) -> Result<AccountsConfig> {
+        configure(AccountsArgs::default(), toml::from_str(toml)?, &BTreeMap::new(), 2)
+    }
+
+    #[test]
+    fn what_is_not_said_is_unknown() {
+        assert_eq!(read("").unwrap(), AccountsConfig::default());
+    }
+
+    #[test]
+    fn all_of_it_can_be_said() {
+        let toml =
+            "class_header = \"X-Tenant\"\nmax_classes = 3\nshared_idle_watts = 4.5\npower_error = 0.05";
+        let config = read(toml).unwrap();
+        assert_eq!(config.class_header.unwrap(), "x-tenant");
+        assert_eq!((config.max_classes, config.power_error), (3, Some(0.05)));
+        assert_eq!(config.split.shared_idle_power, Some(Watts::new(4.5)));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named_with_what_was_expected() {
+        for (toml, words) in [
+            ("class_header = \"a b\"", "class_header is \"a b\", expected the name of a header"),
+            ("class_header = \"tenant-bin\"", "class_header is \"tenant-bin\""),
+            ("max_classes = 100000", "max_classes is 100000, expected 0 to 65536"),
+            ("shared_idle_watts = -1.0", "shared_idle_watts is -1, expected watts, 0 or more"),
+            ("power_error = nan", "power_error is NaN, expected a share"),
+            ("power_eror = 0.1", "unknown field `power_eror`"),
+        ] {
+            let error = format!("{:#}", read(toml).unwrap_err());
+            assert!(error.contains(words), "{error}");
+        }
+    }
+}
