@@ -259,7 +259,7 @@ fn copy_source(file: &Connection, copy: &mut Transaction, source: i64) -> Result
         "SELECT power_basis, power_source, carbon_source, zone, kind, scope, status, freshness FROM source
         WHERE source = ?",
         [source],
-        |row| texts(row),
+        texts,
     )?;
     let values: Vec<&(dyn postgres::types::ToSql + Sync)> = columns.iter().map(|text| text as _).collect();
     copy.execute(
