@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wattle_core::forecast::{History, Model, Score, pick};
+use wattle_core::forecast::{History, HistoryError, Model, Score, pick};
 use wattle_core::signal::SignalPoint;
 use wattle_core::signal::series::Series;
 use wattle_core::time::UnixTime;
@@ -61,9 +61,26 @@ impl Outlook {
     /// The forecast of what a series will be after `now`, from what was. `None` where nothing is known, or
     /// where a value holds for longer than an hour: then there is little to forecast.
     pub fn of(series: &Series, now: UnixTime) -> Option<Self> {
-        let step = STEPS.into_iter().find(|step| *step >= series.step())?;
         // Fails only for steps and values that a series does not hold, such as powers below zero.
-        Self::of_history(&History::of_points(series.settled(now), step).ok()?)
+        Self::with_seen(series, now, &[]).ok()?
+    }
+
+    /// As [`of`](Self::of), learning from what was seen beside the series, too: values of anything at their
+    /// times, such as what the plants of each fuel generated.
+    ///
+    /// # Errors
+    /// A series beside it that begins later than this one, or has a value that is no number.
+    pub fn with_seen(
+        series: &Series,
+        now: UnixTime,
+        seen: &[Vec<(UnixTime, f64)>],
+    ) -> Result<Option<Self>, HistoryError> {
+        let Some(step) = STEPS.into_iter().find(|step| *step >= series.step()) else { return Ok(None) };
+        let mut history = History::of_points(series.settled(now), step)?;
+        for points in seen {
+            history = history.with_seen_points(points.iter().copied())?;
+        }
+        Ok(Self::of_history(&history))
     }
 
     fn of_history(history: &History) -> Option<Self> {

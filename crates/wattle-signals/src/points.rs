@@ -126,7 +126,8 @@ impl Points {
     }
 }
 
-fn sureness(status: PointStatus) -> u8 {
+/// The more the surer. Unlike what is settled, a status that is not told is surer than a forecast only.
+pub(crate) const fn sureness(status: PointStatus) -> u8 {
     match status {
         PointStatus::Forecast => 0,
         PointStatus::Unknown => 1,

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wattle_core::signal::{Freshness, PointStatus, Quantity, SignalHead, SignalReading};
+use wattle_core::signal::{Freshness, Quantity, SignalHead, SignalReading};
 use wattle_core::time::UnixTime;
 
 use crate::live::LiveSignal;
 use crate::outlook::AheadPoint;
+use crate::points::sureness;
 use crate::supply::SupplyRule;
 
 /// What a site makes of its own, as a cap for this server.
@@ -95,23 +96,16 @@ pub fn cap(
         value: rule.watts(watts, charge.map(|of| of.value)),
         at: parts().filter_map(|of| of.at).min(),
         age: parts().map(|of| of.age).max().unwrap_or_default(),
-        status: parts().map(|of| of.status).min_by_key(|of| certainty(*of)).unwrap_or_default(),
+        status: parts().map(|of| of.status).min_by_key(|of| sureness(*of)).unwrap_or_default(),
         freshness: parts().map(|of| of.freshness).max().unwrap_or(Freshness::Fresh),
         head: Arc::clone(head),
     }
 }
 
-const fn certainty(status: PointStatus) -> u8 {
-    match status {
-        PointStatus::Forecast => 0,
-        PointStatus::Unknown => 1,
-        PointStatus::Estimated => 2,
-        PointStatus::Actual => 3,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use wattle_core::signal::PointStatus;
+
     use super::*;
 
     #[test]

@@ -328,3 +328,58 @@ fn a_trace_is_forecast_and_back_tested() {
     assert_eq!(refused.status.code(), Some(3));
     assert!(check_secret(&refused).1.contains("found the columns \"a,b\""));
 }
+
+#[test]
+fn a_trace_of_times_to_come_is_read_whatever_the_clock_says_and_wherever_it_lies() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let text = "time,power_cap_watts\n2199-01-01T00:00:00Z,5\n2199-01-01T01:00:00Z,6\n";
+    // No name in UTF-8.
+    let name = std::ffi::OsStr::from_bytes(b"to-come-\xff.csv");
+    fs::write(folder.path().join(name), text).unwrap();
+    let shown = wattle(&folder, &["signals", "--trace"]).arg(name).output().unwrap();
+    let (said, errors) = check_secret(&shown);
+    assert!(shown.status.success(), "{errors}");
+    assert!(said.contains("now       6.00 W") && said.contains("of 2199-01-01T01:00Z, 0 s old"), "{said}");
+}
+
+#[test]
+fn what_was_seen_beside_a_trace_helps_to_forecast_it_and_a_column_that_is_not_there_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each day has a level of its own, which the column wind tells the day before.
+    let level = |day: u64| 200 + (day.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % 200;
+    let first: jiff::Timestamp = "2026-01-05T00:00:00Z".parse().unwrap();
+    let rows: String = (0..120 * 24)
+        .map(|hour: u64| {
+            let time = first + Duration::from_secs(hour * 3600);
+            format!("{time},{},{}\n", level(hour / 24), level(hour / 24 + 1))
+        })
+        .collect();
+    fs::write(folder.path().join("mix.csv"), format!("time,zone_g_per_kwh,wind\n{rows}")).unwrap();
+    let off = |seen: &[&str]| {
+        let args = [&["signals", "--trace", "mix.csv", "--json"][..], seen].concat();
+        let shown = wattle(&folder, &args).output().unwrap();
+        let (said, errors) = check_secret(&shown);
+        assert!(shown.status.success(), "{errors}");
+        let said: Value = serde_json::from_str(&said).unwrap();
+        let of_regression = said["signals"][0]["back_test"][3].clone();
+        assert_eq!(of_regression["model"], "regression");
+        (of_regression["mean_absolute_error"].as_f64().unwrap(), said["signals"][0]["source"].to_string())
+    };
+    let ((without, _), (with, source)) = (off(&[]), off(&["--seen", "wind"]));
+    assert!(with < 0.8 * without, "{with} {without}");
+    assert!(source.contains("seen with wind"), "{source}");
+    for (trace, seen, told) in [
+        ("mix.csv", "wimd", "did you mean \"wind\"?"),
+        ("seconds.csv", "wind", "expected a column `time`"),
+        ("late.csv", "wind", "--seen wind: history, the first time of a series beside it"),
+    ] {
+        fs::write(folder.path().join("seconds.csv"), "seconds,a_watts\n0,5\n").unwrap();
+        let late = "time,a_watts,wind\n2026-01-01T00:00:00Z,5,\n2026-01-01T01:00:00Z,5,6\n";
+        fs::write(folder.path().join("late.csv"), late).unwrap();
+        let refused = wattle(&folder, &["signals", "--trace", trace, "--seen", seen]).output().unwrap();
+        let (_, errors) = check_secret(&refused);
+        assert_eq!(refused.status.code(), Some(3), "{errors}");
+        assert!(errors.contains(told), "{errors}");
+    }
+}

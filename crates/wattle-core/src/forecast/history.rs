@@ -64,24 +64,8 @@ impl History {
         points: impl IntoIterator<Item = (UnixTime, f64)>,
         step: Duration,
     ) -> Result<Self, HistoryError> {
-        let step_seconds = checked_step(step)?;
-        let points: Vec<(i64, f64)> =
-            points.into_iter().map(|(at, value)| (at.as_secs().div_euclid(step_seconds), value)).collect();
-        let Some(last) = points.iter().map(|(slot, _)| *slot).max() else {
-            return Self::new(UnixTime::default(), step, Vec::new());
-        };
-        let earliest = last.saturating_sub(MOST_DAYS * DAY_SECONDS / step_seconds);
-        let kept = || points.iter().filter(|(slot, _)| *slot >= earliest);
-        let first = kept().map(|(slot, _)| *slot).min().unwrap_or(last);
-        let mut sums = vec![(0.0, 0_u32); (last - first + 1) as usize];
-        for (slot, value) in kept() {
-            let (sum, count) = &mut sums[(slot - first) as usize];
-            *sum += value;
-            *count += 1;
-        }
-        let mean = |(sum, count): (f64, u32)| (count > 0).then(|| sum / f64::from(count));
-        let values = sums.into_iter().map(mean).collect();
-        Self::new(UnixTime::from_secs(first.saturating_mul(step_seconds)), step, values)
+        let (first, values) = means(points, checked_step(step)?);
+        Self::new(first, step, values)
     }
 
     /// Adds a series of the same step that was seen beside this one and may explain it, such as the share
@@ -92,6 +76,17 @@ impl History {
     pub fn with_seen(mut self, first: UnixTime, values: &[Option<f64>]) -> Result<Self, HistoryError> {
         self.seen.push(self.aligned(first, values, self.known.len())?);
         Ok(self)
+    }
+
+    /// As [`with_seen`](Self::with_seen), of values at times of any order, put into steps as
+    /// [`of_points`](Self::of_points) does. Values of the time after this history are not used.
+    pub fn with_seen_points(
+        self,
+        points: impl IntoIterator<Item = (UnixTime, f64)>,
+    ) -> Result<Self, HistoryError> {
+        let end = self.end();
+        let (first, values) = means(points.into_iter().filter(|(at, _)| *at < end), self.step_seconds);
+        self.with_seen(first, &values)
     }
 
     /// Adds a series of the same step that is known ahead, such as a weather forecast. A forecast for a
@@ -227,6 +222,30 @@ fn check_values(values: &[Option<f64>], not_negative: bool) -> Result<(), Histor
             expected: if not_negative { "a number of at least 0" } else { "a finite number" }.into(),
         }),
     }
+}
+
+/// Of each step the mean of the values whose times fall into it, from the first step that has one, no more
+/// than [`MOST_DAYS`] before the last. Says when that begins.
+fn means(
+    points: impl IntoIterator<Item = (UnixTime, f64)>,
+    step_seconds: i64,
+) -> (UnixTime, Vec<Option<f64>>) {
+    let points: Vec<(i64, f64)> =
+        points.into_iter().map(|(at, value)| (at.as_secs().div_euclid(step_seconds), value)).collect();
+    let Some(last) = points.iter().map(|(slot, _)| *slot).max() else {
+        return (UnixTime::default(), Vec::new());
+    };
+    let earliest = last.saturating_sub(MOST_DAYS * DAY_SECONDS / step_seconds);
+    let kept = || points.iter().filter(|(slot, _)| *slot >= earliest);
+    let first = kept().map(|(slot, _)| *slot).min().unwrap_or(last);
+    let mut sums = vec![(0.0, 0_u32); (last - first + 1) as usize];
+    for (slot, value) in kept() {
+        let (sum, count) = &mut sums[(slot - first) as usize];
+        *sum += value;
+        *count += 1;
+    }
+    let mean = |(sum, count): (f64, u32)| (count > 0).then(|| sum / f64::from(count));
+    (UnixTime::from_secs(first.saturating_mul(step_seconds)), sums.into_iter().map(mean).collect())
 }
 
 /// `length` values of `known`; where one is missing, that of the same time a day before, or the last.

@@ -143,7 +143,7 @@ impl Series {
     /// not settled, or else since the newest, but never for more than `longest`.
     pub fn ask_since(&self, now: UnixTime, longest: Duration) -> UnixTime {
         let earliest = now - longest;
-        let recent = now - (3 * self.step).max(Duration::from_secs(2 * 86_400));
+        let recent = now - self.step.saturating_mul(3).max(Duration::from_secs(2 * 86_400));
         let unsettled =
             self.points.range(recent..).find(|(_, known)| rank(known.status) < rank(PointStatus::Actual));
         let since = unsettled.or_else(|| self.points.range(..=now).next_back()).map(|(at, _)| *at);
@@ -243,16 +243,18 @@ impl Series {
     }
 
     /// What the source itself says of the time after `now`, up to `horizon` later, ascending: each from its
-    /// time until the next. It ends at the first gap. Values that were told longer ago than `oldest` are
-    /// left out.
+    /// time until the next. It ends at the first gap, and is empty where the gap begins right after the
+    /// value of `now`. Values that were told longer ago than `oldest` are left out.
     pub fn ahead(&self, now: UnixTime, horizon: Duration, oldest: Duration) -> Vec<SignalPoint> {
         let after = self.points.range(now..=now + horizon).filter(|(at, _)| **at > now);
         let usable = after.filter(|(_, known)| now.saturating_since(known.told_at) <= oldest);
-        let mut ahead: Vec<SignalPoint> = Vec::new();
+        let mut ahead = Vec::new();
+        let mut ends = now + self.step;
         for (at, known) in usable {
-            if ahead.last().is_some_and(|last| *at > last.at + self.step) {
+            if *at > ends {
                 break;
             }
+            ends = *at + self.step;
             ahead.push(SignalPoint { at: *at, value: known.value, status: known.status });
         }
         ahead

@@ -104,13 +104,19 @@ impl CsvFile {
                 .transpose()?,
             interval: interval_of(NAME, "interval_seconds", config.interval_seconds)?,
         };
-        match source.rows() {
-            Ok(_) => Ok(source),
-            Err(problem) => {
-                let (found, expected) = source.told(problem);
-                Err(ConfigError::new(NAME, "file", found, expected))
-            }
-        }
+        source.numbers().map(|_| source)
+    }
+
+    /// The numbers of the column as they stand in the file, whatever their unit. Empty cells are left out.
+    ///
+    /// # Errors
+    /// The first line that makes no sense.
+    pub fn numbers(&self) -> Result<Vec<(UnixTime, f64)>, ConfigError> {
+        let rows = self.rows().map_err(|problem| {
+            let (found, expected) = self.told(problem);
+            ConfigError::new(NAME, "file", found, expected)
+        })?;
+        Ok(rows.into_iter().filter_map(|(at, value)| Some((at, value?))).collect())
     }
 
     fn told(&self, problem: Problem) -> (String, String) {

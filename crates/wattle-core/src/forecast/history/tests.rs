@@ -50,6 +50,17 @@ fn points_of_a_step_are_averaged_and_steps_without_one_are_gaps() {
 }
 
 #[test]
+fn points_seen_beside_are_put_into_the_same_steps_and_end_with_the_history() {
+    let at = |minutes: u64| FIRST + Duration::from_secs(60 * minutes);
+    let history = hours(&[Some(1.0), Some(2.0), Some(3.0)]);
+    let seen = [(at(0), -4.0), (at(30), -2.0), (at(125), 9.0), (at(500), 1.0)];
+    let with = history.clone().with_seen_points(seen).unwrap();
+    assert_eq!(with, history.clone().with_seen(FIRST, &[Some(-3.0), None, Some(9.0)]).unwrap());
+    let late = history.with_seen_points([(at(60), 1.0)]).unwrap_err().to_string();
+    assert!(late.contains("3600 s after the history's own"), "{late}");
+}
+
+#[test]
 fn a_point_of_a_wrong_century_does_not_fill_the_memory() {
     let points = [(UnixTime::from_secs(i64::MIN), 1.0), (FIRST, 2.0), (FIRST + HOUR, 3.0)];
     assert_eq!(History::of_points(points, HOUR).unwrap().values(), [Some(2.0), Some(3.0)]);

@@ -116,6 +116,7 @@ fn the_forecast_of_the_source_ends_at_its_first_gap() {
     assert_eq!(ahead(0.5, 2.0, 6.0), [1.0, 2.0]);
     assert_eq!(ahead(4.5, 24.0, 6.0), [5.0, 6.0]);
     assert_eq!(ahead(4.5, 24.0, 3.0), [] as [f64; 0], "told 4 hours ago");
+    assert_eq!(ahead(3.5, 24.0, 6.0), [] as [f64; 0], "a gap from 4 on");
 }
 
 #[test]
@@ -151,6 +152,15 @@ fn no_more_is_kept_than_fits() {
     series.merge(&many, None, t(0.0));
     assert_eq!(series.points().count(), MOST_POINTS);
     assert_eq!(series.points().next().unwrap().0, UnixTime::from_secs(5));
+}
+
+#[test]
+fn a_step_without_end_is_no_trouble() {
+    let head = SignalHead::configured(Quantity::CarbonIntensity, "a test");
+    let mut series = Series::new(Arc::new(head), Duration::MAX);
+    series.merge(&[point(1.0, 5.0, PointStatus::Actual)], None, t(1.0));
+    assert_eq!(series.ask_since(t(2.0), Duration::from_secs(9000)), t(1.0));
+    assert_eq!(said(&series, 1e6, &RULE), Some((5.0, 0.0, Freshness::Fresh)));
 }
 
 fn any_status() -> impl Strategy<Value = PointStatus> {

@@ -53,6 +53,9 @@ enum CapTable {
     Supply(SupplyRule),
 }
 
+/// A week, as the sources' own `interval_seconds` have it.
+const LONGEST_INTERVAL_SECONDS: u64 = 7 * 24 * 3600;
+
 /// Which signal: its name in the configuration, and what it is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Named(&'static str, Quantity);
@@ -104,9 +107,16 @@ impl SignalTable {
     fn of(mut keys: Map<String, Value>) -> Result<Self, String> {
         let interval_seconds = match keys.get("source").and_then(Value::as_str) {
             // Sources that have this key take it themselves.
-            Some("prometheus" | "http-json" | "csv") => None,
+            Some("carbon-aware-sdk" | "prometheus" | "http-json" | "csv") => None,
             _ => key(&mut keys, "interval_seconds")?,
         };
+        if let Some(seconds) =
+            interval_seconds.filter(|seconds| !(1..=LONGEST_INTERVAL_SECONDS).contains(seconds))
+        {
+            return Err(format!(
+                "interval_seconds: found {seconds}, expected 1 to {LONGEST_INTERVAL_SECONDS}"
+            ));
+        }
         let (stale_after_seconds, give_up_after_seconds) =
             (key(&mut keys, "stale_after_seconds")?, key(&mut keys, "give_up_after_seconds")?);
         let (max_requests_per_day, fallback) =
@@ -139,6 +149,15 @@ impl SignalTable {
             return Err(anyhow!(
                 "{named}: found give_up_after_seconds = {give_up_after}, expected at least stale_after_seconds, \
                  which is {stale_after}"
+            ));
+        }
+        if let Fallback::Constant(share) = self.fallback
+            && named.1 == Quantity::StateOfCharge
+            && share > 1.0
+        {
+            return Err(anyhow!(
+                "{named}: found fallback = {{ constant = {share} }}, expected a share, 0 to 1, whatever the unit of the \
+                 source"
             ));
         }
         let provider = build(&self.source, named.1, &at.base).with_context(|| named.to_string())?;
@@ -330,6 +349,21 @@ mod tests {
             ("[power_cap]\nsource = \"supply\"\nshare = 5.0\n", "share: found 5, expected a number over 0"),
             ("[power_cap]\nsource = \"supply\"\nshares = 5\n", "unknown field `shares`"),
             (&format!("[pv]\n{CONSTANT}"), "expected both or neither"),
+            (&format!("[power_cap]\n{CONSTANT}interval_seconds = 0\n"), "found 0, expected 1 to 604800"),
+            (
+                &format!("[power_cap]\n{CONSTANT}interval_seconds = 9223372036854775807\n"),
+                "found 9223372036854775807, expected 1 to 604800",
+            ),
+            (
+                "[carbon_intensity]\nsource = \"carbon-aware-sdk\"\nbase_url = \"http://x\"\nlocation = \"x\"\n\
+                 interval_seconds = 0\n",
+                "the source carbon-aware-sdk, interval_seconds: found 0",
+            ),
+            (
+                "[battery_charge]\nsource = \"constant\"\nvalue = 80\nunit = \"%\"\n\
+                 fallback = { constant = 80 }\n",
+                "expected a share, 0 to 1",
+            ),
             ("[power_cap]\nsource = \"prometeus\"\n", "did you mean \"prometheus\"?"),
             (
                 "[carbon_intensity]\nsource = \"constant\"\nvalue = 3\nunit = \"W\"\n",

@@ -29,6 +29,7 @@ const AHEAD: Duration = Duration::from_secs(24 * 3600);
 ///   wattle signals --config wattle.toml
 ///   wattle signals --offline
 ///   wattle signals --trace ciso.csv
+///   wattle signals --trace ciso.csv --seen nat_gas,solar,wind
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct SignalsArgs {
@@ -42,6 +43,10 @@ pub(crate) struct SignalsArgs {
     /// column whose name ends with _g_per_kwh or _watts
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Columns of the same file that the forecast may learn from, such as what the plants of each fuel
+    /// generated: what was seen up to a time helps to forecast what comes
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',', requires = "trace")]
+    seen: Vec<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -51,7 +56,7 @@ pub(crate) struct SignalsArgs {
 pub(crate) fn run(args: &SignalsArgs) -> Result<()> {
     let mut failed = Vec::new();
     let reports = match &args.trace {
-        Some(path) => vec![trace::report(path)?],
+        Some(path) => vec![trace::report(path, &args.seen)?],
         None => {
             let mut pollers = signals_of(&args.config)?.pollers(Some(&args.config))?;
             let mut all: Vec<&mut Poller> = Vec::new();

@@ -52,7 +52,7 @@ impl Report {
             name: name.to_owned(),
             head: (**series.head()).clone(),
             reading: series.reading(now, rule),
-            ahead: ahead(known, now, horizon, rule.give_up_after.max(horizon)),
+            ahead: ahead(known, now, horizon, rule.give_up_after),
             scores,
             values: series.settled(now).count(),
             since: series.settled(now).next().map(|(at, _)| at),
@@ -234,4 +234,40 @@ fn level(value: f64, low: f64, high: f64) -> char {
     let share = if high > low { (value - low) / (high - low) } else { 0.0 };
     let index = (share * (LEVELS.len() - 1) as f64).round() as usize;
     LEVELS[index.min(LEVELS.len() - 1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use wattle_core::signal::series::{Fallback, Series};
+    use wattle_core::signal::{PointStatus, SignalPoint};
+
+    use super::*;
+
+    #[test]
+    fn a_forecast_that_a_server_would_no_longer_use_is_not_shown() {
+        let hour = |hour: i64| UnixTime::from_secs(hour * 3600);
+        let head = Arc::new(SignalHead::configured(Quantity::CarbonIntensity, "a test"));
+        let mut series = Series::new(head, Duration::from_secs(3600));
+        let points: Vec<_> = (0..40)
+            .map(|at| SignalPoint { at: hour(at), value: 5.0, status: PointStatus::Forecast })
+            .collect();
+        series.merge(&points, None, hour(0));
+        let known = Snapshot {
+            series,
+            outlook: None,
+            failures_total: 0,
+            last_error: None,
+            answered_at: None,
+            next_ask: hour(0),
+            clock_ahead_seconds: None,
+        };
+        let six_hours = Duration::from_secs(6 * 3600);
+        let rule =
+            StalenessRule { stale_after: six_hours, give_up_after: six_hours, fallback: Fallback::Unknown };
+        let shown = |now: i64| {
+            let report = Report::of("s", &known, &rule, hour(now), Duration::from_secs(24 * 3600)).json();
+            report["forecast"]["points"].as_array().unwrap().len()
+        };
+        assert_eq!((shown(6), shown(7)), (24, 0));
+    }
 }

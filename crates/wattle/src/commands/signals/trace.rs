@@ -5,24 +5,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
-use serde_json::json;
 use wattle_core::signal::series::{Fallback, Known, Series, StalenessRule};
 use wattle_core::signal::{AfterEnd, PointStatus, Quantity, SignalHead, Trace};
 use wattle_core::time::UnixTime;
-use wattle_signals::config::{SourceConfig, build};
-use wattle_signals::live::wall_clock;
 use wattle_signals::outlook::Outlook;
 use wattle_signals::poller::Snapshot;
+use wattle_signals::provider::Provider as _;
+use wattle_signals::providers::csv_file::{CsvConfig, CsvFile};
+use wattle_signals::unit::Unit;
 
 use super::AHEAD;
 use super::report::Report;
 use crate::exit::ConfigError;
 
-/// The report of the file at `path`, as of the end of its last value.
-pub(super) fn report(path: &Path) -> Result<Report> {
-    let series = read(path).with_context(|| path.display().to_string()).context(ConfigError)?;
+/// Later than any time of a file: a trace is read as of its end, whatever the clock says.
+const AFTER_ALL: UnixTime = UnixTime::from_secs(i64::MAX);
+
+/// The report of the file at `path`, as of the end of its last value. The forecast learns from its columns
+/// `seen`, too.
+pub(super) fn report(path: &Path, seen: &[String]) -> Result<Report> {
+    read(path, seen).with_context(|| path.display().to_string()).context(ConfigError)
+}
+
+fn read(path: &Path, seen: &[String]) -> Result<Report> {
+    let (series, beside) = series(path, seen)?;
     let last = series.points().next_back().map(|(at, _)| at).unwrap_or_default();
-    let outlook = Outlook::of(&series, last).map(Arc::new);
+    let outlook = Outlook::with_seen(&series, last, &beside)
+        .with_context(|| format!("--seen {}", seen.join(",")))?
+        .map(Arc::new);
     let known = Snapshot {
         series,
         outlook,
@@ -40,7 +50,8 @@ pub(super) fn report(path: &Path) -> Result<Report> {
     Ok(Report::of("trace", &known, &rule, last, AHEAD))
 }
 
-fn read(path: &Path) -> Result<Series> {
+/// The values of the file at `path`, and those of its columns `seen`.
+fn series(path: &Path, seen: &[String]) -> Result<(Series, Vec<Vec<(UnixTime, f64)>>)> {
     let text = std::fs::read_to_string(path).context("failed to read")?;
     let header = text
         .trim_start_matches('\u{feff}')
@@ -50,39 +61,65 @@ fn read(path: &Path) -> Result<Series> {
     let columns: Vec<&str> = header.split(',').map(str::trim).collect();
     let unit_of = |column: &str| {
         if column.ends_with("_g_per_kwh") {
-            Some((Quantity::CarbonIntensity, "g/kWh"))
+            Some(Unit::GramsPerKilowattHour)
         } else if column.ends_with("_watts") {
-            Some((Quantity::Power, "W"))
+            Some(Unit::Watts)
         } else {
             None
         }
     };
     let mut values = columns.iter().filter_map(|column| Some((*column, unit_of(column)?)));
-    let (Some((column, (quantity, unit))), None) = (values.next(), values.next()) else {
+    let (Some((column, unit)), None) = (values.next(), values.next()) else {
         return Err(anyhow!(
             "found the columns {header:?}, expected `seconds` or `time`, and one whose name ends with _g_per_kwh or \
              _watts"
         ));
     };
     if columns.first() == Some(&"seconds") {
+        if !seen.is_empty() {
+            return Err(anyhow!(
+                "found --seen and the column seconds, expected a column `time`: a trace of seconds has one column more"
+            ));
+        }
         let trace = Trace::parse(&text, &path.display().to_string(), column, AfterEnd::Hold)?;
-        return Ok(of_trace(&trace, quantity, start_of(&text), path));
+        return Ok((of_trace(&trace, unit.quantity(), start_of(&text), path), Vec::new()));
     }
-    let keys = json!({ "source": "csv", "file": path, "value_column": column, "unit": unit });
-    let config: SourceConfig = serde_json::from_value(keys)?;
-    let mut provider = build(&config, quantity, Path::new(""))?;
-    let now = wall_clock();
-    let fetched = provider.fetch(UnixTime::from_secs(i64::MIN), now)?;
+    let open = |column: &str, unit: Unit| {
+        let config = CsvConfig {
+            file: path.to_owned(),
+            time_column: None,
+            value_column: column.to_owned(),
+            unit,
+            times_are_utc: false,
+            step_seconds: None,
+            interval_seconds: 1,
+            zone: None,
+            kind: None,
+            scope: None,
+        };
+        CsvFile::new(&config, unit.quantity(), Path::new(""))
+    };
+    let mut file = open(column, unit)?;
+    let fetched = file.fetch(UnixTime::from_secs(i64::MIN), AFTER_ALL)?;
     let step = fetched.step.unwrap_or(Duration::from_secs(3600));
-    let mut series = Series::new(Arc::new(provider.head().clone()), step);
-    series.merge(&fetched.points, None, now);
+    let head = SignalHead { source: format!("{}{}", file.head().source, with(seen)), ..file.head().clone() };
+    let mut series = Series::new(Arc::new(head), step);
+    series.merge(&fetched.points, None, AFTER_ALL);
+    let left_out = fetched.left_out.join("; ");
     if series.is_empty() {
-        return Err(anyhow!(
-            "found no value that can be used ({}), expected some",
-            fetched.left_out.join("; ")
-        ));
+        return Err(anyhow!("found no value that can be used ({left_out}), expected some"));
     }
-    Ok(series)
+    if !left_out.is_empty() {
+        tracing::warn!(file = %path.display(), left_out, "values of the trace were left out");
+    }
+    // Their unit is of no matter here.
+    let beside = seen.iter().map(|column| open(column, unit)?.numbers()).collect::<Result<_, _>>()?;
+    Ok((series, beside))
+}
+
+/// The columns that were seen beside, in words.
+fn with(seen: &[String]) -> String {
+    if seen.is_empty() { String::new() } else { format!(", seen with {}", seen.join(", ")) }
 }
 
 /// When second 0 of a trace is, as `wattle import` tells it in a comment.
