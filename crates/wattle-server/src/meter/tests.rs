@@ -170,6 +170,7 @@ fn energy_goes_to_who_asked_by_the_core_time_of_its_rows() {
 fn a_hungry_model_is_booked_and_told_more_where_profiles_tell_so() {
     let watts = |name: &str, watts| (ModelName::from(name), Watts::new(watts));
     let split = PowerSplit {
+        idle_power: None,
         shared_idle_power: Some(Watts::new(4.0)),
         watts_per_core: BTreeMap::from([watts("light", 5.0), watts("heavy", 15.0)]),
     };
@@ -217,4 +218,14 @@ fn carbon_is_told_by_the_reading_in_force_with_what_the_site_adds() {
     assert_eq!(carbon.source, "a test, PUE 1.5");
     rate.set_carbon(None, &accounting);
     assert_eq!(rate.carbon(), None);
+}
+
+#[test]
+fn idle_power_that_is_told_goes_before_what_the_device_says() {
+    let idle_power = Some((Watts::new(25.0), Provenance::new(Basis::Modelled, "a profile")));
+    let (mut meter, rate) = meter_of((PowerSplit { idle_power, ..PowerSplit::default() }, None));
+    let nobody = Asker::default();
+    let m = stats_of(&[(&nobody, worked(500, 1))], 0);
+    let entry = booked(&mut meter, &rate, BTreeMap::from([("m".into(), m)]));
+    assert!((entry.idle.get() - 25.0).abs() < 1e-9, "{entry:?}");
 }
