@@ -207,7 +207,7 @@ fn uncertainty_is_how_far_off_requests_were_told_and_unknown_until_seen() {
 
 #[test]
 fn carbon_is_told_by_the_reading_in_force_with_what_the_site_adds() {
-    use wattle_core::signal::{Quantity, SignalHead};
+    use wattle_core::signal::{EmissionScope, Freshness, IntensityKind, PointStatus, Quantity, SignalHead};
     let rate = EnergyRate::unknown();
     assert_eq!(rate.carbon(), None);
     let head = SignalHead::configured(Quantity::CarbonIntensity, "a test").into();
@@ -216,6 +216,17 @@ fn carbon_is_told_by_the_reading_in_force_with_what_the_site_adds() {
     let carbon = rate.carbon().unwrap();
     assert!((carbon.of(Joules::new(1000.0)).get() - 0.15).abs() < 1e-12);
     assert_eq!(carbon.source, "a test, PUE 1.5");
+    let head = SignalHead {
+        zone: Some("DE".into()),
+        kind: IntensityKind::Average,
+        scope: EmissionScope::LifeCycle,
+        ..SignalHead::configured(Quantity::CarbonIntensity, "a provider")
+    };
+    let mut reading = SignalReading::configured(360.0, &head.into());
+    (reading.status, reading.freshness) = (PointStatus::Forecast, Freshness::Stale);
+    rate.set_carbon(Some(&reading), &accounting);
+    let told = "a provider, zone DE, average, life-cycle, forecast, stale, PUE 1.5";
+    assert_eq!(rate.carbon().unwrap().source, told);
     rate.set_carbon(None, &accounting);
     assert_eq!(rate.carbon(), None);
 }
