@@ -82,9 +82,10 @@ fn read(
     if let Some(error) = file.power_error.filter(|error| !(0.0..=1.0).contains(error)) {
         bail!("power_error is {error}, expected a share in 0 to 1, such as 0.05 for ± 5 %");
     }
+    let profiles = of_one_device(profiles, device);
     let split = PowerSplit {
-        idle_power: idle_power(file.idle_watts, profiles, device),
-        ..PowerSplit::of_profiles(profiles, file.shared_idle_watts.map(Watts::new), cores)
+        idle_power: idle_power(file.idle_watts, &profiles, device),
+        ..PowerSplit::of_profiles(&profiles, file.shared_idle_watts.map(Watts::new), cores)
     };
     Ok(AccountsConfig {
         class_header: class_header.transpose()?,
@@ -92,6 +93,21 @@ fn read(
         split,
         power_error: file.power_error,
     })
+}
+
+/// The profiles that were taken on `device`, or else all where they were taken on the same one: watts of
+/// different devices can't be held against each other.
+fn of_one_device(
+    profiles: &BTreeMap<ModelName, Profile>,
+    device: &DeviceInfo,
+) -> BTreeMap<ModelName, Profile> {
+    let taken_on = |name: &str| -> BTreeMap<ModelName, Profile> {
+        let of = profiles.iter().filter(|(_, profile)| profile.head.device == name);
+        of.map(|(model, profile)| (model.clone(), profile.clone())).collect()
+    };
+    let own = taken_on(&device.description);
+    let other = profiles.values().next().map(|profile| taken_on(&profile.head.device));
+    other.filter(|other| own.is_empty() && other.len() == profiles.len()).unwrap_or(own)
 }
 
 /// What the device draws with nothing to do: as configured, as it says itself, or as the profiles that were
@@ -132,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_power_is_as_configured_as_the_device_says_or_as_profiles_of_this_device_say() {
+    fn only_profiles_of_one_device_tell_of_power_and_of_idle_power_only_those_of_this_one() {
         let profile = |device: &str, watts: f64| {
             let text = format!(
                 "# wattle_profile = 1\n# model = \"m\"\n# device = \"{device}\"\n# runtime = \"a test\"\n\
@@ -147,6 +163,15 @@ mod tests {
             ("c".into(), profile("another", 5.0)),
         ]
         .into();
+        let models =
+            |of: &BTreeMap<ModelName, Profile>| of.keys().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(models(&of_one_device(&profiles, &device(None))), ["a", "b"]);
+        let mut elsewhere = DeviceInfo { description: "a third".into(), ..device(None) };
+        assert!(of_one_device(&profiles, &elsewhere).is_empty(), "two devices, and neither is this one");
+        elsewhere.description = "another".into();
+        assert_eq!(models(&of_one_device(&profiles, &elsewhere)), ["c"]);
+        let of_one: BTreeMap<_, _> = [("c".into(), profile("another", 5.0))].into();
+        assert_eq!(models(&of_one_device(&of_one, &device(None))), ["c"]);
         let said = Some((Watts::new(30.0), Provenance::new(Basis::Assumed, "itself")));
         let watts =
             |configured, device| idle_power(configured, &profiles, &device).map(|(power, _)| power.get());
