@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn idle_power_is_told_with_its_source_and_so_is_that_it_is_not_known() {
         let known = attribution(Some((Watts::new(50.0), Provenance::new(Basis::Assumed, "a datasheet"))));
-        assert!(known.rule.contains("50 W (assumed: a datasheet)"), "{}", known.rule);
+        assert!(known.rule.contains("50.0 W (assumed: a datasheet)"), "{}", known.rule);
         let unknown = attribution(None);
         assert_eq!((known.idle_watts, unknown.idle_watts), (Some(Watts::new(50.0)), None));
         assert!(unknown.rule.contains("not known what the device draws"), "{}", unknown.rule);
