@@ -7,8 +7,10 @@
 //! answer is made better by solving a few of its devices anew, again and again, and the distance is told.
 
 mod bound;
+mod dive;
 mod enumerate;
 mod exact;
+mod feasible;
 mod greedy;
 mod master;
 mod neighbours;
@@ -19,7 +21,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::instance::{Clock, Column, Entry, Instance, Kind};
-use bound::{Bound, Pool};
+use bound::{Bound, Ceilings, Goal, Pool};
 use master::Chosen;
 
 /// How much time is left.
@@ -150,7 +152,22 @@ fn solve_scaled(
     for column in first.iter().flatten() {
         pool.add(instance, column.clone());
     }
-    let bound = bound::raise(instance, &mut pool, ceilings, start, &for_bound);
+    macro_rules! dbg_ { ($($t:tt)*) => { if std::env::var("DBG").is_ok() { eprint!("[{:.1}] ", (whole-time()).as_secs_f64()); eprintln!($($t)*); } } }
+    dbg_!("greedy {:?}", first.as_ref().map(|f| total(f)));
+    let nobody = instance.kinds.len() - 1;
+    if std::env::var("P1").is_ok() || first.as_ref().is_none_or(|first| first.iter().any(|column| column.kind == nobody)) {
+        dbg_!("penalty {} nobody {:?}", instance.kinds[nobody].fixed, first.as_ref().map(|f| f.iter().filter(|c| c.kind == nobody).count()));
+        for k in &instance.kinds { dbg_!("kind count {} clocks {} layouts {}", k.count, k.clocks.len(), k.layouts.len()); }
+        let lacks = feasible::least_unserved(instance, &pool, &for_bound);
+        dbg_!("unserved {} {:?}", lacks.value, lacks.kind_prices);
+        if lacks.value > feasible::OVER_ZERO {
+            return Err(SolveError::TooFew);
+        }
+    }
+    let limits = Ceilings { prices: ceilings.to_vec(), most: bound::most_cost(instance) };
+    let goal = Goal { close: CLOSE, enough: f64::INFINITY, rounds: bound::MOST_ROUNDS };
+    let bound = bound::raise(instance, &mut pool, &vec![1.0; instance.models], limits, start, goal, &for_bound);
+    dbg_!("bound {} pool {}", bound.value, pool.0.len());
     let mut known = greedy::greedy(instance, &bound.prices);
     if let Some(first) = first {
         take_better(&mut known, first);
@@ -159,13 +176,22 @@ fn solve_scaled(
         pool.add(instance, column.clone());
     }
     let columns: Vec<Column> = pool.0.values().cloned().collect();
+    if instance.models > exact::MOST_MODELS
+        && let Some(found) = dive::dive(instance, &pool, &bound, time)
+    {
+        dbg_!("dive {:?} {}", total(&found), found.iter().filter(|c| c.kind == nobody).count());
+        take_better(&mut known, trimmed(instance, found));
+    }
+    dbg_!("greedy2 {:?}", known.as_ref().map(|f| total(f)));
     match master::choose(instance, &columns, known.as_deref(), time().mul_f64(MASTER_SHARE)) {
         Chosen::Best(better) | Chosen::Some(better) => take_better(&mut known, trimmed(instance, better)),
         Chosen::None | Chosen::GaveUp => {}
     }
+    dbg_!("master {:?}", known.as_ref().map(|f| total(f)));
     if let Some(solved) = prove(instance, &bound, &mut known, time)? {
         return Ok(solved);
     }
+    dbg_!("prove {:?}", known.as_ref().map(|f| total(f)));
     let Some(mut best) = known else { return Err(SolveError::NotFound) };
     neighbours::improve(instance, &mut best, bound.value, effort, time);
     let mut known = Some(best);
@@ -178,6 +204,8 @@ fn solve_scaled(
     Ok(Solved { columns: best, value, bound: bound.value.min(value), proved })
 }
 
+/// A bound is good enough when the program over the columns known is so little above it, as a share.
+const CLOSE: f64 = 1e-3;
 /// Of all time, what the bound may take.
 const BOUND_SHARE: f64 = 0.6;
 /// Of the time left, what one program with whole numbers may take.

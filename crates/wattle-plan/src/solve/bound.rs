@@ -16,10 +16,8 @@ use crate::instance::{Column, CoverKey, Instance};
 
 /// How much of the way the prices stay at the best known ones.
 const CALM: f64 = 0.5;
-/// Rounds at most.
-const MOST_ROUNDS: u32 = 400;
-/// The bound is good enough when the program over the columns known is so little above it.
-const CLOSE: f64 = 2e-4;
+/// Rounds at most, for a bound.
+pub(crate) const MOST_ROUNDS: u32 = 400;
 /// Columns that a round adds to the program, at most.
 const CUTS: usize = 40;
 /// Where a model's price is held by its ceiling, the ceiling is raised so many times.
@@ -41,6 +39,26 @@ impl Pool {
     }
 }
 
+/// How high prices of models can be.
+#[derive(Debug, Clone)]
+pub(crate) struct Ceilings {
+    /// Of each model, to begin with. At lower ones the prices settle sooner.
+    pub(crate) prices: Vec<f64>,
+    /// They are raised up to this where they hold a price.
+    pub(crate) most: f64,
+}
+
+/// When a bound is good enough.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    /// The program over the columns known is so little above it, as a share of itself.
+    pub(crate) close: f64,
+    /// It is over this.
+    pub(crate) enough: f64,
+    /// So many rounds went by.
+    pub(crate) rounds: u32,
+}
+
 /// A bound, and the prices that prove it.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
@@ -59,9 +77,16 @@ struct Dual {
 }
 
 impl Dual {
-    fn new(instance: &Instance, pool: &Pool, ceilings: &[f64], time: TimeLeft<'_>) -> Option<Self> {
+    fn new(
+        instance: &Instance,
+        pool: &Pool,
+        need: &[f64],
+        ceilings: &[f64],
+        time: TimeLeft<'_>,
+    ) -> Option<Self> {
         let mut problem = Problem::new(OptimizationDirection::Maximize);
-        let prices: Vec<_> = ceilings.iter().map(|ceiling| problem.add_var(1.0, (0.0, *ceiling))).collect();
+        let price = |(need, ceiling): (&f64, &f64)| problem.add_var(*need, (0.0, *ceiling));
+        let prices: Vec<_> = need.iter().zip(ceilings).map(price).collect();
         let kinds: Vec<_> = instance
             .kinds
             .iter()
@@ -106,27 +131,30 @@ fn cut(
 }
 
 /// Raises the bound as far as it goes, or time does; adds the columns found to `pool`, which must hold one
-/// for each model. `start` are prices to begin with.
+/// for each model or ceilings that are finite. `need` tells how much of each model is to be served, and `start` are prices to
+/// begin with.
 pub(crate) fn raise(
     instance: &Instance,
     pool: &mut Pool,
-    ceilings: &[f64],
+    need: &[f64],
+    ceilings: Ceilings,
     start: Option<Vec<f64>>,
+    goal: Goal,
     time: TimeLeft<'_>,
 ) -> Bound {
-    let mut ceilings = ceilings.to_vec();
-    // No answer costs more: prices need never be higher than this.
-    let most: f64 = most_cost(instance);
+    let Ceilings { prices: mut ceilings, most } = ceilings;
     let mut is_calm = start.is_some();
     let start = start.unwrap_or_else(|| vec![0.0; instance.models]);
-    let (mut best, _) = bound_at(instance, &start);
-    let mut dual = Dual::new(instance, pool, &ceilings, time);
-    for _ in 0..MOST_ROUNDS {
-        if time().is_zero() {
+    let mut is_settled = false;
+    let (mut best, _) = bound_at(instance, need, &start);
+    let mut dual = Dual::new(instance, pool, need, &ceilings, time);
+    for round in 0..goal.rounds {
+        if time().is_zero() || best.value > goal.enough {
             break;
         }
         let Some((upper, newest)) = dual.as_ref().and_then(Dual::values) else { break };
-        if upper - best.value <= CLOSE * upper.abs() {
+        if is_settled || upper - best.value <= goal.close * upper.abs() {
+            is_settled = false;
             let held = |model: usize| newest[model] >= ceilings[model] * (1.0 - 1e-6);
             let held: Vec<usize> =
                 (0..instance.models).filter(|model| held(*model) && ceilings[*model] < most).collect();
@@ -136,7 +164,7 @@ pub(crate) fn raise(
             for model in held {
                 ceilings[model] = (ceilings[model] * RAISE).min(most);
             }
-            dual = Dual::new(instance, pool, &ceilings, time);
+            dual = Dual::new(instance, pool, need, &ceilings, time);
             continue;
         }
         let between = |best: &f64, newest: &f64| best * CALM + newest * (1.0 - CALM);
@@ -144,7 +172,8 @@ pub(crate) fn raise(
             true => best.prices.iter().zip(&newest).map(|(best, newest)| between(best, newest)).collect(),
             false => newest.clone(),
         };
-        let (bound, columns) = bound_at(instance, &prices);
+        let (bound, columns) = bound_at(instance, need, &prices);
+        if std::env::var("DBG").is_ok() && instance.models > 50 && round % 10 == 0 { eprintln!("  {round}: {upper} {} pool {} {:.1}", best.value, pool.0.len(), time().as_secs_f64()); }
         let is_better = bound.value > best.value;
         if is_better {
             best = bound;
@@ -167,12 +196,13 @@ pub(crate) fn raise(
                 if let Some(known) = &mut dual
                     && known.add(instance, &column).is_none()
                 {
-                    dual = Dual::new(instance, pool, &ceilings, time);
+                    dual = Dual::new(instance, pool, need, &ceilings, time);
                 }
             }
         }
         if added == 0 && !is_better && !is_calm {
-            break; // The prices are those of the program over all columns, but for the gaps of tangents.
+            // The prices are those of the program over all columns, but for the gaps of tangents.
+            is_settled = true;
         }
         // Where the calmed prices tell nothing new, the newest ones do.
         is_calm = added > 0;
@@ -181,12 +211,13 @@ pub(crate) fn raise(
 }
 
 /// The bound at `prices`, and the columns that they make cheap.
-fn bound_at(instance: &Instance, prices: &[f64]) -> (Bound, Vec<Column>) {
+fn bound_at(instance: &Instance, need: &[f64], prices: &[f64]) -> (Bound, Vec<Column>) {
     let priced = price(instance, prices);
     let kind_prices: Vec<f64> = priced.least.iter().map(|least| (-least).max(0.0)).collect();
     let counts = instance.kinds.iter().map(|kind| f64::from(kind.count));
     let spent = counts.zip(&kind_prices).map(|(count, price)| if count > 0.0 { count * price } else { 0.0 });
-    let value = prices.iter().sum::<f64>() - spent.sum::<f64>();
+    let served = need.iter().zip(prices).map(|(need, price)| need * price);
+    let value = served.sum::<f64>() - spent.sum::<f64>();
     (Bound { value, prices: prices.to_vec(), kind_prices }, priced.columns)
 }
 

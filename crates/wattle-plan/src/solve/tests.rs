@@ -136,7 +136,10 @@ proptest! {
     fn no_answer_is_below_the_bound(instance in fleet()) {
         let mut pool = Pool::default();
         if let (Some(expected), Ok(ceilings)) = (brute_force(&instance), first_columns(&instance, &mut pool)) {
-            let bound = bound::raise(&instance, &mut pool, &ceilings, None, &no_limit);
+            let limits = Ceilings { prices: ceilings, most: bound::most_cost(&instance) };
+            let goal = Goal { close: CLOSE, enough: f64::INFINITY, rounds: bound::MOST_ROUNDS };
+            let need = vec![1.0; instance.models];
+            let bound = bound::raise(&instance, &mut pool, &need, limits, None, goal, &no_limit);
             prop_assert!(bound.value <= expected + 1e-6 * expected.max(1.0), "{} over {expected}", bound.value);
         }
     }
