@@ -18,8 +18,14 @@ use crate::instance::{Column, CoverKey, Instance};
 const CALM: f64 = 0.5;
 /// Rounds at most, for a bound.
 pub(crate) const MOST_ROUNDS: u32 = 400;
+/// The program is made anew after so many rounds, of the columns whose reduced cost is at most this share of
+/// their cost: the solver's time goes with their number.
+const ANEW: u32 = 12;
+const NEAR: f64 = 0.1;
 /// Columns that a round adds to the program, at most.
 const CUTS: usize = 40;
+/// A column tells nothing new where the prices undercut it by less.
+const UNDER: f64 = 1e-7;
 /// Where a model's price is held by its ceiling, the ceiling is raised so many times.
 const RAISE: f64 = 8.0;
 
@@ -82,6 +88,7 @@ impl Dual {
         pool: &Pool,
         need: &[f64],
         ceilings: &[f64],
+        known: Option<&(Vec<f64>, Vec<f64>)>,
         time: TimeLeft<'_>,
     ) -> Option<Self> {
         let mut problem = Problem::new(OptimizationDirection::Maximize);
@@ -92,7 +99,13 @@ impl Dual {
             .iter()
             .map(|kind| problem.add_var(-f64::from(kind.count), (0.0, f64::INFINITY)))
             .collect();
-        for column in pool.0.values() {
+        let is_near = |column: &&Column| {
+            known.is_none_or(|(prices, kind_prices)| {
+                let reduced = column.cost + kind_prices[column.kind] - worth(instance, column, prices);
+                reduced <= NEAR * column.cost + 1e-9
+            })
+        };
+        for column in pool.0.values().filter(is_near) {
             let (row, cost) = cut(instance, column, &prices, &kinds);
             problem.add_constraint(row, ComparisonOp::Le, cost);
         }
@@ -110,10 +123,11 @@ impl Dual {
         self.solution.as_ref().map(|_| ())
     }
 
-    fn values(&self) -> Option<(f64, Vec<f64>)> {
+    /// Its value, and the prices of models and of devices.
+    fn values(&self) -> Option<(f64, (Vec<f64>, Vec<f64>))> {
         let solution = self.solution.as_ref()?;
-        let prices = self.prices.iter().map(|price| solution.var_value(*price).max(0.0)).collect();
-        Some((solution.objective(), prices))
+        let of = |all: &[Variable]| all.iter().map(|one| solution.var_value(*one).max(0.0)).collect();
+        Some((solution.objective(), (of(&self.prices), of(&self.kinds))))
     }
 }
 
@@ -147,7 +161,7 @@ pub(crate) fn raise(
     let start = start.unwrap_or_else(|| vec![0.0; instance.models]);
     let mut is_settled = false;
     let (mut best, _) = bound_at(instance, need, &start);
-    let mut dual = Dual::new(instance, pool, need, &ceilings, time);
+    let mut dual = Dual::new(instance, pool, need, &ceilings, None, time);
     for round in 0..goal.rounds {
         if time().is_zero() || best.value > goal.enough {
             break;
@@ -155,7 +169,7 @@ pub(crate) fn raise(
         let Some((upper, newest)) = dual.as_ref().and_then(Dual::values) else { break };
         if is_settled || upper - best.value <= goal.close * upper.abs() {
             is_settled = false;
-            let held = |model: usize| newest[model] >= ceilings[model] * (1.0 - 1e-6);
+            let held = |model: usize| newest.0[model] >= ceilings[model] * (1.0 - 1e-6);
             let held: Vec<usize> =
                 (0..instance.models).filter(|model| held(*model) && ceilings[*model] < most).collect();
             if held.is_empty() {
@@ -164,26 +178,27 @@ pub(crate) fn raise(
             for model in held {
                 ceilings[model] = (ceilings[model] * RAISE).min(most);
             }
-            dual = Dual::new(instance, pool, need, &ceilings, time);
+            dual = Dual::new(instance, pool, need, &ceilings, Some(&newest), time);
             continue;
         }
         let between = |best: &f64, newest: &f64| best * CALM + newest * (1.0 - CALM);
         let prices: Vec<f64> = match is_calm {
-            true => best.prices.iter().zip(&newest).map(|(best, newest)| between(best, newest)).collect(),
-            false => newest.clone(),
+            true => best.prices.iter().zip(&newest.0).map(|(best, newest)| between(best, newest)).collect(),
+            false => newest.0.clone(),
         };
         let (bound, columns) = bound_at(instance, need, &prices);
-        if std::env::var("DBG").is_ok() && instance.models > 50 && round % 10 == 0 { eprintln!("  {round}: {upper} {} pool {} {:.1}", best.value, pool.0.len(), time().as_secs_f64()); }
         let is_better = bound.value > best.value;
         if is_better {
             best = bound;
         }
         // Only what the newest prices undercut tells the program something; that by most tells most.
-        let reduced = |column: &Column| column.cost - worth(instance, column, &newest);
+        let (of_models, of_kinds) = &newest;
+        let reduced =
+            |column: &Column| column.cost + of_kinds[column.kind] - worth(instance, column, of_models);
         let mut cheap: Vec<(f64, Column)> = columns
             .into_iter()
             .map(|column| (reduced(&column), column))
-            .filter(|(cost, _)| *cost < -1e-9)
+            .filter(|(cost, _)| *cost < -UNDER)
             .collect();
         cheap.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let mut added = 0;
@@ -191,14 +206,17 @@ pub(crate) fn raise(
             if added == CUTS || time().is_zero() {
                 break;
             }
-            if pool.add(instance, column.clone()) {
-                added += 1;
-                if let Some(known) = &mut dual
-                    && known.add(instance, &column).is_none()
-                {
-                    dual = Dual::new(instance, pool, need, &ceilings, time);
-                }
+            added += 1;
+            pool.add(instance, column.clone());
+            if let Some(known) = &mut dual
+                && known.add(instance, &column).is_none()
+            {
+                dual = Dual::new(instance, pool, need, &ceilings, None, time);
             }
+        }
+        if round % ANEW == ANEW - 1 {
+            let known = dual.as_ref().and_then(Dual::values).map(|(_, prices)| prices);
+            dual = Dual::new(instance, pool, need, &ceilings, known.as_ref(), time);
         }
         if added == 0 && !is_better && !is_calm {
             // The prices are those of the program over all columns, but for the gaps of tangents.

@@ -34,7 +34,7 @@ pub(super) fn dive(
     let mut chosen: Vec<Column> = Vec::new();
     while need.iter().any(|need| *need > 1e-9) {
         if time().is_zero() {
-            return None;
+            break;
         }
         let columns: Vec<Column> = pool.0.values().cloned().collect();
         let taken = master::relaxed(&left, &columns, &need, penalty, time())?;
@@ -85,13 +85,7 @@ pub(super) fn dive(
 }
 
 /// The columns of `pool` without the seats that nobody needs any more, and without those that cost far more than they are worth.
-fn cut_down(
-    left: &Instance,
-    pool: &Pool,
-    need: &[f64],
-    prices: &[f64],
-    kind_prices: &[f64],
-) -> Pool {
+fn cut_down(left: &Instance, pool: &Pool, need: &[f64], prices: &[f64], kind_prices: &[f64]) -> Pool {
     let nobody = left.kinds.len().saturating_sub(1);
     let mut kept = Pool::default();
     for column in pool.0.values() {

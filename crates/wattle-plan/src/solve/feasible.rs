@@ -5,7 +5,7 @@
 
 use super::TimeLeft;
 use super::bound::{self, Bound, Ceilings, Pool};
-use super::nobody_of;
+use super::{SolveError, nobody_of};
 use crate::instance::{Clock, Entry, Instance};
 
 /// A bound over this is over 0: it is a sum of a few hundred prices between 0 and 1.
@@ -58,4 +58,14 @@ pub(super) fn least_unserved(instance: &Instance, pool: &Pool, time: TimeLeft<'_
     let ceilings = Ceilings { prices: vec![1.0; free.models], most: 1.0 };
     let goal = bound::Goal { close: 1e-4, enough: OVER_ZERO, rounds: bound::MOST_ROUNDS };
     bound::raise(&free, &mut found, &vec![1.0; free.models], ceilings, None, goal, time)
+}
+
+/// What to tell of a bound over 0: whole models go unserved, and only those with a price contend for what lacks.
+pub(super) fn too_few(instance: &Instance, bound: &Bound) -> SolveError {
+    let with_price = |prices: &[f64]| (0..prices.len()).filter(|index| prices[*index] > OVER_ZERO).collect();
+    let is_device = |kind: &usize| kind + 1 < instance.kinds.len();
+    let mut kinds: Vec<usize> = with_price(&bound.kind_prices);
+    kinds.retain(is_device);
+    let least = (bound.value - OVER_ZERO).ceil().max(1.0) as usize;
+    SolveError::TooFew { least, models: with_price(&bound.prices), kinds }
 }

@@ -23,7 +23,7 @@ pub(super) fn improve(
 ) {
     let mut in_vain = 0;
     for round in 0..effort.rounds {
-        let is_near = total(best) - bound <= effort.enough_gap * total(best);
+        let is_near = effort.is_enough(total(best), bound);
         if is_near || time().is_zero() || best.len() < 2 || in_vain > 3 * best.len() {
             return;
         }
