@@ -32,7 +32,7 @@ struct Case {
     limit: Duration,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         name: "10-on-4-a100",
         models: 10,
@@ -52,6 +52,18 @@ const CASES: [Case; 4] = [
         models: 200,
         devices: &[("nvidia-a100-40gb", 50)],
         load: 0.25,
+        limit: Duration::from_secs(55),
+    },
+    Case {
+        name: "200-on-50-older",
+        models: 200,
+        devices: &[
+            ("nvidia-a100-40gb", 20),
+            ("nvidia-a100-80gb", 10),
+            ("nvidia-v100", 12),
+            ("nvidia-p40", 8),
+        ],
+        load: 0.12,
         limit: Duration::from_secs(55),
     },
     Case {

@@ -75,6 +75,9 @@ pub(crate) struct Bound {
     pub(crate) kind_prices: Vec<f64>,
 }
 
+/// Prices of models, and of devices by kind.
+type DualPrices = (Vec<f64>, Vec<f64>);
+
 /// The dual program over the columns known.
 struct Dual {
     solution: Option<Solution>,
@@ -88,7 +91,7 @@ impl Dual {
         pool: &Pool,
         need: &[f64],
         ceilings: &[f64],
-        known: Option<&(Vec<f64>, Vec<f64>)>,
+        known: Option<&DualPrices>,
         time: TimeLeft<'_>,
     ) -> Option<Self> {
         let mut problem = Problem::new(OptimizationDirection::Maximize);
@@ -124,7 +127,7 @@ impl Dual {
     }
 
     /// Its value, and the prices of models and of devices.
-    fn values(&self) -> Option<(f64, (Vec<f64>, Vec<f64>))> {
+    fn values(&self) -> Option<(f64, DualPrices)> {
         let solution = self.solution.as_ref()?;
         let of = |all: &[Variable]| all.iter().map(|one| solution.var_value(*one).max(0.0)).collect();
         Some((solution.objective(), (of(&self.prices), of(&self.kinds))))
