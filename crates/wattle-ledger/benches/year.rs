@@ -5,6 +5,7 @@
 //!
 //! `cargo bench -p wattle-ledger --bench year -- [--days N] [--models N] [--file FILE] [--in-seconds N]`
 //!
+//! A FILE that is there already is only reported of.
 //! With `--in-seconds N` only the last N days are booked by the second and those before in entries of a
 //! minute: in a sixtieth of the time the same file, where N is more than the days that minutes are kept.
 
@@ -37,24 +38,19 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let path = value("--file").map_or_else(|| folder.path().join("ledger.sqlite"), PathBuf::from);
 
-    let seconds = days * 86_400;
-    let fine = number("--in-seconds", days).min(days);
-    println!("{days} days of {models} models, the last {fine} of them booked by the second");
-    let metered = fill(&path, seconds, (days - fine) * 86_400, models);
+    if path.exists() {
+        println!("a ledger that is there: nothing is booked");
+    } else {
+        fill_and_check(&path, days, number("--in-seconds", days).min(days), models);
+    }
     println!("size {:.1} MB after the last checkpoint", size(&path) as f64 / 1e6);
-    let ledger = Ledger::open_read(&path).unwrap();
-    let all = ledger.totals(&Query::default()).unwrap();
+    let all = Ledger::open_read(&path).unwrap().totals(&Query::default()).unwrap();
     let device = &all.devices[0];
-    assert_eq!(
-        (device.entries, device.covered.as_secs()),
-        (seconds, seconds),
-        "a second is missing or doubled"
-    );
-    let off = (device.metered.get() / metered - 1.0).abs();
     let attributed = all.accounts[0].energy() + device.idle;
     println!(
-        "{} entries; metered {:.6e} J, off by {off:.1e} of what was handed over; closure off by {:.1e}",
+        "{} entries of {:.1} days, metered {:.6e} J, closure off by {:.1e}",
         device.entries,
+        device.covered.as_secs_f64() / 86_400.0,
         device.metered.get(),
         (attributed.get() / device.metered.get() - 1.0).abs()
     );
@@ -71,8 +67,20 @@ fn main() {
     println!("series of {points} points: {:.3} s", start.elapsed().as_secs_f64());
 }
 
-/// Gives how many joules were handed over. Until `coarse_until` entries are a minute long.
-fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> f64 {
+fn fill_and_check(path: &Path, days: u64, fine: u64, models: u64) {
+    println!("{days} days of {models} models, the last {fine} of them booked by the second");
+    let seconds = days * 86_400;
+    let (handed_over, metered) = fill(path, seconds, (days - fine) * 86_400, models);
+    let all = Ledger::open_read(path).unwrap().totals(&Query::default()).unwrap();
+    let device = &all.devices[0];
+    let found = (device.entries, device.covered.as_secs());
+    assert_eq!(found, (handed_over, seconds), "an entry is missing or doubled");
+    let off = (device.metered.get() / metered - 1.0).abs();
+    println!("{handed_over} entries handed over, all there; their energy is off by {off:.1e}");
+}
+
+/// Gives how many entries and joules were handed over. Until `coarse_until` entries are a minute long.
+fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> (u64, f64) {
     let accounting = CarbonAccounting {
         pue: 1.2,
         market: Some((CarbonIntensity::new(31.7), "a contract".into())),
@@ -97,12 +105,13 @@ fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> f64 {
     let head = Arc::new(SignalHead::configured(Quantity::CarbonIntensity, "the bench"));
     let store = LedgerStore::open(&LedgerOptions::from(path.to_owned()), &info).unwrap();
     let begun = Instant::now();
-    let (mut second, mut metered, mut largest) = (0, 0.0, 0);
+    let (mut second, mut count, mut metered, mut largest) = (0, 0, 0.0, 0);
     while second < seconds {
         let length = if second < coarse_until { 60 } else { 1 };
         let entry = entry(second, length, &accounts, &head, &accounting);
         metered += entry.metered.get();
         store.append(entry);
+        count += 1;
         second += length;
         if second % BATCH == 0 {
             // What is due by then is rolled up before more comes.
@@ -120,7 +129,7 @@ fn fill(path: &Path, seconds: u64, coarse_until: u64, models: u64) -> f64 {
         begun.elapsed().as_secs_f64(),
         largest as f64 / 1e6
     );
-    metered
+    (count, metered)
 }
 
 /// An entry, `length` seconds long, in which every model worked: power and work go up and down with the time of day.

@@ -70,7 +70,7 @@ pub enum LedgerError {
         detail: String,
     },
     /// The file could not be read.
-    #[error("failed to read the ledger {path}: {detail}")]
+    #[error("failed to read the ledger {path}: {detail}; name another file with --ledger")]
     Read {
         /// Which file.
         path: String,

@@ -53,23 +53,28 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, File), LedgerError> {
     let failed = |error: rusqlite::Error| LedgerError::open(path, error);
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
-    let found = version(&connection, path)?;
+    let found = version(&connection, path, LedgerError::open)?;
     prepare(&mut connection, found).map_err(failed)?;
     Ok((connection, lock))
 }
 
-/// An error unless the file has the tables of today.
+/// An error unless the file has the tables of today. For readers, who have no `--no-ledger`.
 pub(crate) fn must_be_current(connection: &Connection, path: &Path) -> Result<(), LedgerError> {
-    match version(connection, path)? {
+    match version(connection, path, LedgerError::read)? {
         Some(VERSION) => Ok(()),
         Some(found) => Err(LedgerError::Earlier { path: path.display().to_string(), found, known: VERSION }),
         None => Err(LedgerError::Missing { path: path.display().to_string() }),
     }
 }
 
-/// The version of the tables, at most [`VERSION`]; `None` of a file without any.
-fn version(connection: &Connection, path: &Path) -> Result<Option<i64>, LedgerError> {
-    let failed = |error: rusqlite::Error| LedgerError::open(path, error);
+/// The version of the tables, at most [`VERSION`]; `None` of a file without any. `failed` makes the error of
+/// a file that can't be read.
+fn version(
+    connection: &Connection,
+    path: &Path,
+    failed: fn(&Path, rusqlite::Error) -> LedgerError,
+) -> Result<Option<i64>, LedgerError> {
+    let failed = |error: rusqlite::Error| failed(path, error);
     let shown = || path.display().to_string();
     let version: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;

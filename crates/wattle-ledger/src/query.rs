@@ -242,7 +242,8 @@ pub struct SeriesPoint {
     pub source: Arc<Source>,
 }
 
-/// A ledger that is open for reading. A server may write to it meanwhile.
+/// A ledger that is open for reading, in the state in which it was opened: whatever is asked of it fits
+/// together. A server may write to it meanwhile.
 pub struct Ledger {
     connection: Connection,
     path: PathBuf,
@@ -258,13 +259,16 @@ impl Ledger {
         if !path.exists() {
             return Err(LedgerError::Missing { path: path.display().to_string() });
         }
-        let failed = |error: rusqlite::Error| LedgerError::open(path, error);
+        let failed = |error: rusqlite::Error| LedgerError::read(path, error);
         // Writable where it may be: what a killed server left half done is for the next one to undo, be
         // it a reader. Of its own accord it writes nothing.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(failed)?;
         connection.pragma_update(None, "query_only", "on").map_err(failed)?;
+        // One transaction as long as it is open: what the server books or rolls up meanwhile is not seen by
+        // halves. It begins with the look at the version.
+        connection.execute_batch("BEGIN").map_err(failed)?;
         migrate::must_be_current(&connection, path)?;
         Ok(Self { connection, path: path.to_owned() })
     }
@@ -284,10 +288,7 @@ impl Ledger {
     ///
     /// When the file can't be read.
     pub fn totals(&self, query: &Query) -> Result<Answer, LedgerError> {
-        // One transaction: what the server books or rolls up meanwhile is not seen by halves.
-        let state = self.connection.unchecked_transaction().map_err(|error| self.failed(error))?;
-        let sources = self.sources(&state)?;
-        totals::answer(&state, &sources, query).map_err(|error| self.failed(error))
+        totals::answer(&self.connection, &self.sources()?, query).map_err(|error| self.failed(error))
     }
 
     /// Every row that starts from `from` until `to`, in order of time: for plots.
@@ -300,9 +301,7 @@ impl Ledger {
         from: Option<UnixTime>,
         to: Option<UnixTime>,
     ) -> Result<Vec<SeriesPoint>, LedgerError> {
-        let state = self.connection.unchecked_transaction().map_err(|error| self.failed(error))?;
-        let sources = self.sources(&state)?;
-        series::read(&state, &sources, from, to).map_err(|error| self.failed(error))
+        series::read(&self.connection, &self.sources()?, from, to).map_err(|error| self.failed(error))
     }
 
     /// The open file, for checks.
@@ -310,8 +309,8 @@ impl Ledger {
         &self.connection
     }
 
-    fn sources(&self, state: &Connection) -> Result<BTreeMap<i64, Arc<Source>>, LedgerError> {
-        let columns = read_source_columns(state).map_err(|error| self.failed(error))?;
+    fn sources(&self) -> Result<BTreeMap<i64, Arc<Source>>, LedgerError> {
+        let columns = read_source_columns(&self.connection).map_err(|error| self.failed(error))?;
         let source = |(id, columns)| Ok((id, Arc::new(Source::from_columns(columns)?)));
         columns.into_iter().map(source).collect::<Result<_, String>>().map_err(|detail| self.failed(detail))
     }

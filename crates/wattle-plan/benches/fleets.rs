@@ -1,8 +1,8 @@
 //! How long plans take and how near they are to their bounds, on random fleets.
 //!
 //! Models are networks that come with the program, and EnerTune's measured ones where WATTLE_DATA tells of a
-//! folder with them. `cargo bench -p wattle-plan` runs all; names of cases as arguments run those. SEEDS: how many of each; TIMES: so many
-//! times the time limits, on a machine that is busy with other things.
+//! folder with them. `cargo bench -p wattle-plan` runs all; names of cases as arguments run those. SEEDS: how many of each. CPU=1: limits are in
+//! seconds of a core rather than of the wall, on a machine that is busy with other things (Linux).
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -32,7 +32,7 @@ struct Case {
     limit: Duration,
 }
 
-const CASES: [Case; 4] = [
+const CASES: [Case; 5] = [
     Case {
         name: "10-on-4-a100",
         models: 10,
@@ -52,6 +52,18 @@ const CASES: [Case; 4] = [
         models: 200,
         devices: &[("nvidia-a100-40gb", 50)],
         load: 0.25,
+        limit: Duration::from_secs(55),
+    },
+    Case {
+        name: "200-on-50-older",
+        models: 200,
+        devices: &[
+            ("nvidia-a100-40gb", 20),
+            ("nvidia-a100-80gb", 10),
+            ("nvidia-v100", 12),
+            ("nvidia-p40", 8),
+        ],
+        load: 0.12,
         limit: Duration::from_secs(55),
     },
     Case {
@@ -85,7 +97,7 @@ fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let seeds: u64 = std::env::var("SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
     let measured = measured();
-    println!("case, seed, grid, devices used, value, bound, gap %, proved, options s, solve s");
+    println!("case, seed, grid, devices used, value, bound, gap %, proved, options s, wall s, cpu s");
     for case in CASES.iter().filter(|case| wanted.is_empty() || wanted.iter().any(|name| name == case.name)) {
         for seed in 1..=seeds {
             run(case, seed, if seed % 2 == 0 { "wind" } else { "gas" }, &measured);
@@ -114,6 +126,12 @@ fn measured() -> BTreeMap<String, String> {
         }
     }
     profiles
+}
+
+/// Time that this thread, the only one, was on a core; `None` where the system does not tell.
+fn cpu() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split_whitespace().next()?.parse().ok()?))
 }
 
 fn run(case: &Case, seed: u64, grid: &str, measured: &BTreeMap<String, String>) {
@@ -156,7 +174,7 @@ fn run(case: &Case, seed: u64, grid: &str, measured: &BTreeMap<String, String>) 
             writeln!(text, "load_rps = {}\nslo_ms = {}", rps * share, 10.0 + latency * slack).unwrap();
         }
     }
-    let started = Instant::now();
+    let (started, started_cpu) = (Instant::now(), cpu());
     let fleet = Fleet::parse(&text, "random").unwrap();
     let read = |name: &str| measured.get(name).cloned().ok_or_else(|| "not there".to_owned());
     let loaded = load(fleet, "random", &read).unwrap();
@@ -166,14 +184,18 @@ fn run(case: &Case, seed: u64, grid: &str, measured: &BTreeMap<String, String>) 
         println!("{}, {seed}: nowhere: {:?}", case.name, made.nowhere);
         return;
     }
-    let times = std::env::var("TIMES").ok().and_then(|text| text.parse().ok()).unwrap_or(1.0);
-    let limit = case.limit.mul_f64(times);
-    let left = || limit.saturating_sub(started.elapsed());
+    let by_cpu = std::env::var("CPU").is_ok();
+    let took = || if by_cpu { cpu().unwrap() - started_cpu.unwrap() } else { started.elapsed() };
+    let left = || case.limit.saturating_sub(took());
+    let used = || match (cpu(), started_cpu) {
+        (Some(now), Some(before)) => format!("{:.1}", (now - before).as_secs_f64()),
+        _ => "unknown".to_owned(),
+    };
     match solve(&made.instance, Effort::default(), &left) {
         Ok(solved) => {
             let plan = plan(&loaded, &made, &solved);
             println!(
-                "{}, {seed}, {grid}, {}, {:.4}, {:.4}, {:.3}, {}, {:.2}, {:.2}",
+                "{}, {seed}, {grid}, {}, {:.4}, {:.4}, {:.3}, {}, {:.2}, {:.1}, {}",
                 case.name,
                 plan.devices.len(),
                 plan.value,
@@ -181,11 +203,13 @@ fn run(case: &Case, seed: u64, grid: &str, measured: &BTreeMap<String, String>) 
                 plan.gap * 100.0,
                 plan.proved,
                 prepared.as_secs_f64(),
-                (started.elapsed() - prepared).as_secs_f64()
+                started.elapsed().as_secs_f64(),
+                used()
             );
         }
         Err(error) => {
-            println!("{}, {seed}, {grid}: {error} ({:.1} s)", case.name, started.elapsed().as_secs_f64())
+            let wall = started.elapsed().as_secs_f64();
+            println!("{}, {seed}, {grid}: {error} ({wall:.1} s, {} of a core)", case.name, used())
         }
     }
 }

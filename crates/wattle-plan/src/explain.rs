@@ -28,9 +28,37 @@ pub enum PlanError {
     /// Models that no device can serve, each with why.
     #[error("no device can serve {}", .0.iter().map(|(model, why)| format!("{model} ({why})")).collect::<Vec<_>>().join("; "))]
     Nowhere(Vec<(String, String)>),
-    /// Devices are too few, or no plan was found.
-    #[error(transparent)]
-    Solve(#[from] SolveError),
+    /// Devices are too few, or no plan was found; and who goes unserved, and what lacks.
+    #[error("{0}{1}")]
+    Solve(SolveError, String),
+}
+
+/// What went wrong, by names.
+fn failed(loaded: &Loaded, error: SolveError) -> PlanError {
+    let models = |all: &[usize]| {
+        let names: Vec<&str> =
+            all.iter().filter_map(|model| Some(loaded.fleet.models.get(*model)?.name.as_str())).collect();
+        match names.len() {
+            0..=12 => names.join(", "),
+            count => format!("{} and {} more", names[..10].join(", "), count - 10),
+        }
+    };
+    let told = match &error {
+        SolveError::TooFew { models: those, kinds, .. } => {
+            let kinds: Vec<&str> = kinds
+                .iter()
+                .filter_map(|kind| Some(loaded.fleet.devices.get(*kind)?.name.as_str()))
+                .collect();
+            let kinds = if kinds.is_empty() { "devices".to_owned() } else { kinds.join(" or ") };
+            format!("; {} contend for what lacks; add {kinds}, or loosen loads or objectives", models(those))
+        }
+        SolveError::NotFound(those) if !those.is_empty() => {
+            format!("; the best found leaves out {}; give more time, or devices", models(those))
+        }
+        SolveError::NotFound(_) => "; give more time, or devices".to_owned(),
+        SolveError::Nowhere(_) => String::new(),
+    };
+    PlanError::Solve(error, told)
 }
 
 /// The plan of a fleet.
@@ -45,7 +73,7 @@ pub fn make(
 ) -> Result<Plan, PlanError> {
     let made = options(loaded, restrict)?;
     nowhere(loaded, &made)?;
-    let solved = solve(&made.instance, effort, time)?;
+    let solved = solve(&made.instance, effort, time).map_err(|error| failed(loaded, error))?;
     Ok(plan(loaded, &made, &solved))
 }
 
@@ -349,7 +377,10 @@ pub fn flips_by_load(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -> Vec
                     to,
                     devices: None,
                     assignment: error.to_string(),
-                    proved: matches!(error, PlanError::Solve(SolveError::TooFew) | PlanError::Nowhere(_)),
+                    proved: matches!(
+                        error,
+                        PlanError::Solve(SolveError::TooFew { .. }, _) | PlanError::Nowhere(_)
+                    ),
                 }),
             },
         }

@@ -182,11 +182,11 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
                 entries: vec![Vec::new(); slots.len()],
             });
         }
-        for model in 0..fleet.models.len() {
+        for (model, cuts) in cuts.iter_mut().enumerate() {
             let found = Fits::find(&mut rows, index, model, &slots, &clocks);
             match found {
                 Ok(found) => {
-                    cuts[model].extend(found.least.iter().flatten().copied().min());
+                    cuts.extend(found.least.iter().flatten().copied().min());
                     fits.push(found);
                 }
                 Err(reason) => {

@@ -7,8 +7,10 @@
 //! answer is made better by solving a few of its devices anew, again and again, and the distance is told.
 
 mod bound;
+mod dive;
 mod enumerate;
 mod exact;
+mod feasible;
 mod greedy;
 mod master;
 mod neighbours;
@@ -19,7 +21,7 @@ mod tests;
 use std::time::Duration;
 
 use crate::instance::{Clock, Column, Entry, Instance, Kind};
-use bound::{Bound, Pool};
+use bound::{Bound, Ceilings, Goal, Pool};
 use master::Chosen;
 
 /// How much time is left.
@@ -55,21 +57,24 @@ pub enum SolveError {
     #[error("models {0:?} can be served on no device")]
     Nowhere(Vec<usize>),
     /// It is proved that the devices are too few.
-    #[error(
-        "the devices are too few for all models, which is proved; add some, or loosen loads or objectives"
-    )]
-    TooFew,
-    /// None was found in the time.
-    #[error(
-        "no plan was found in the time given, and it is not proved that there is none; give more time, or devices"
-    )]
-    NotFound,
+    #[error("the devices are too few, which is proved: {least} models at least go unserved")]
+    TooFew {
+        /// So many models go unserved at least.
+        least: usize,
+        /// Models that contend for the devices.
+        models: Vec<usize>,
+        /// Kinds of devices of which more would help; empty: not known which.
+        kinds: Vec<usize>,
+    },
+    /// None was found in the time: the best one found leaves these models unserved.
+    #[error("no plan was found in the time given, and it is not proved that there is none")]
+    NotFound(Vec<usize>),
 }
 
 /// How hard to try.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
-    /// An answer this near to the bound is good enough where it can't be proved.
+    /// The search ends at an answer whose gap is at most this. Small fleets are solved to the end all the same.
     pub enough_gap: f64,
     /// Times that a few devices are solved anew, at most.
     pub rounds: u32,
@@ -77,7 +82,13 @@ pub struct Effort {
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { enough_gap: 0.002, rounds: 2000 }
+        Self { enough_gap: 0.01, rounds: 2000 }
+    }
+}
+
+impl Effort {
+    fn is_enough(self, value: f64, bound: f64) -> bool {
+        value - bound <= self.enough_gap * value
     }
 }
 
@@ -100,16 +111,21 @@ pub fn solve(instance: &Instance, effort: Effort, time: TimeLeft<'_>) -> Result<
         kind.per_watt /= scale;
     }
     // Where no answer is known yet, some models are served by nobody, at a cost above that of any answer.
-    let nobody = scaled.kinds.len();
     let penalty = bound::most_cost(&scaled).max(1.0);
     scaled.kinds.push(nobody_of(instance.models, penalty));
     let mut pool = Pool::default();
     let ceilings = first_columns(&scaled, &mut pool)?;
     let solved = solve_scaled(&scaled, pool, &ceilings, effort, time)?;
-    let is_unserved = solved.columns.iter().any(|column| column.kind == nobody);
-    if is_unserved || solved.bound >= penalty {
-        let is_proof = solved.proved || solved.bound >= penalty;
-        return Err(if is_proof { SolveError::TooFew } else { SolveError::NotFound });
+    let unserved = unserved(&scaled, &solved.columns);
+    if !unserved.is_empty() || solved.bound >= penalty {
+        return Err(match solved.proved {
+            true => SolveError::TooFew { least: unserved.len(), models: unserved, kinds: Vec::new() },
+            // One whom nobody serves costs more than all devices do.
+            false if solved.bound >= penalty => {
+                SolveError::TooFew { least: 1, models: unserved, kinds: Vec::new() }
+            }
+            false => SolveError::NotFound(unserved),
+        });
     }
     let mut columns = solved.columns;
     for column in &mut columns {
@@ -150,7 +166,16 @@ fn solve_scaled(
     for column in first.iter().flatten() {
         pool.add(instance, column.clone());
     }
-    let bound = bound::raise(instance, &mut pool, ceilings, start, &for_bound);
+    if first.as_deref().is_none_or(|first| !unserved(instance, first).is_empty()) {
+        let lacks = feasible::least_unserved(instance, &pool, &for_bound);
+        if lacks.value > feasible::OVER_ZERO {
+            return Err(feasible::too_few(instance, &lacks));
+        }
+    }
+    let limits = Ceilings { prices: ceilings.to_vec(), most: bound::most_cost(instance) };
+    let goal = Goal { close: CLOSE, enough: f64::INFINITY, rounds: bound::MOST_ROUNDS };
+    let bound =
+        bound::raise(instance, &mut pool, &vec![1.0; instance.models], limits, start, goal, &for_bound);
     let mut known = greedy::greedy(instance, &bound.prices);
     if let Some(first) = first {
         take_better(&mut known, first);
@@ -158,26 +183,41 @@ fn solve_scaled(
     for column in known.iter().flatten() {
         pool.add(instance, column.clone());
     }
-    let columns: Vec<Column> = pool.0.values().cloned().collect();
-    match master::choose(instance, &columns, known.as_deref(), time().mul_f64(MASTER_SHARE)) {
-        Chosen::Best(better) | Chosen::Some(better) => take_better(&mut known, trimmed(instance, better)),
-        Chosen::None | Chosen::GaveUp => {}
+    if instance.models > exact::MOST_MODELS {
+        // Better than branch and bound over all columns where they are many.
+        if let Some(found) = dive::dive(instance, &pool, &bound, time) {
+            take_better(&mut known, trimmed(instance, found));
+        }
+    } else {
+        let columns: Vec<Column> = pool.0.values().cloned().collect();
+        match master::choose(instance, &columns, known.as_deref(), time().mul_f64(MASTER_SHARE)) {
+            Chosen::Best(better) | Chosen::Some(better) => take_better(&mut known, trimmed(instance, better)),
+            Chosen::None | Chosen::GaveUp => {}
+        }
     }
-    if let Some(solved) = prove(instance, &bound, &mut known, time)? {
+    let is_near = known.as_deref().is_some_and(|known| effort.is_enough(total(known), bound.value));
+    if (!is_near || instance.models <= QUICKLY_PROVED)
+        && let Some(solved) = prove(instance, &bound, &mut known, time)?
+    {
         return Ok(solved);
     }
-    let Some(mut best) = known else { return Err(SolveError::NotFound) };
+    let Some(mut best) = known else { return Err(SolveError::NotFound(Vec::new())) };
     neighbours::improve(instance, &mut best, bound.value, effort, time);
+    let is_near = effort.is_enough(total(&best), bound.value);
     let mut known = Some(best);
-    if let Some(solved) = prove(instance, &bound, &mut known, time)? {
+    if !is_near && let Some(solved) = prove(instance, &bound, &mut known, time)? {
         return Ok(solved);
     }
-    let best = known.ok_or(SolveError::NotFound)?;
+    let best = known.ok_or(SolveError::NotFound(Vec::new()))?;
     let value = total(&best);
     let proved = value - bound.value <= SAME * value;
     Ok(Solved { columns: best, value, bound: bound.value.min(value), proved })
 }
 
+/// Fleets of so many models are often proved soon, so that is tried even where the answer is near enough.
+const QUICKLY_PROVED: usize = 40;
+/// A bound is good enough when the program over the columns known is so little above it, as a share.
+const CLOSE: f64 = 1e-3;
 /// Of all time, what the bound may take.
 const BOUND_SHARE: f64 = 0.6;
 /// Of the time left, what one program with whole numbers may take.
@@ -222,7 +262,6 @@ fn prove(
             take_better(known, trimmed(instance, better));
             Ok(None)
         }
-        Chosen::None if known.is_none() => Err(SolveError::TooFew),
         Chosen::None | Chosen::GaveUp => Ok(None),
     }
 }
@@ -256,6 +295,18 @@ fn first_columns(instance: &Instance, pool: &mut Pool) -> Result<Vec<f64>, Solve
         pool.add(instance, column);
     }
     Ok(alone)
+}
+
+/// Whom nobody serves: the last kind of device stands for that.
+fn unserved(instance: &Instance, columns: &[Column]) -> Vec<usize> {
+    let is_nobody = |column: &&Column| column.kind + 1 == instance.kinds.len();
+    let mut models: Vec<usize> = columns
+        .iter()
+        .filter(is_nobody)
+        .flat_map(|column| instance.entries(column).map(|entry| entry.model))
+        .collect();
+    models.sort_unstable();
+    models
 }
 
 fn total(columns: &[Column]) -> f64 {

@@ -32,7 +32,7 @@ const LATEST_WEIGHT: f64 = 0.1;
 
 /// Keeps account of one device.
 pub struct Meter {
-    idle_power: Watts,
+    idle_power: Option<(Watts, Provenance)>,
     provenance: Provenance,
     accounting: CarbonAccounting,
     split: PowerSplit,
@@ -66,19 +66,23 @@ impl Meter {
         accounting: CarbonAccounting,
         (split, power_error): (PowerSplit, Option<f64>),
     ) -> Self {
-        // Where idle power isn't known, none of the energy is called idle for that reason.
-        let idle_power = info.idle_power.as_ref().map_or(Watts::ZERO, |(power, _)| *power);
+        let idle_power = split.idle_power.clone().or_else(|| info.idle_power.clone());
         let provenance = info.power_provenance.clone();
         rate.change(|rates| {
             rates.power = provenance.clone();
             if let Some((full_power, _)) = &info.full_power {
-                let active = (*full_power - idle_power).max(Watts::ZERO).get();
+                let active = (*full_power - idle_watts(&idle_power)).max(Watts::ZERO).get();
                 rates.joules_per_core_second = Some(active / f64::from(cores.max(1)));
             }
         });
         let (told_off, is_weighted) = (None, false);
         let (last, open) = (None, None);
         Self { idle_power, provenance, accounting, split, power_error, told_off, is_weighted, last, open }
+    }
+
+    /// What the device draws with nothing to do, and how that is known.
+    pub fn idle_power(&self) -> Option<&(Watts, Provenance)> {
+        self.idle_power.as_ref()
     }
 
     /// How energy is split, and whether the last entry was split by how hungry each model is.
@@ -166,7 +170,7 @@ impl Meter {
             start: open.start,
             end: now,
             energy: open.energy,
-            idle_power: self.idle_power,
+            idle_power: idle_watts(&self.idle_power),
             own_share: (open.energy > Joules::ZERO).then(|| open.own_energy / open.energy),
             provenance: self.provenance.clone(),
         };
@@ -227,6 +231,11 @@ impl Meter {
             rates.uncertainty = uncertainty;
         });
     }
+}
+
+/// Where idle power isn't known, none of the energy is called idle for that reason, as the status tells.
+fn idle_watts(idle_power: &Option<(Watts, Provenance)>) -> Watts {
+    idle_power.as_ref().map_or(Watts::ZERO, |(power, _)| *power)
 }
 
 /// What answered requests of one model were told, together.

@@ -278,6 +278,8 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
     let device = control.device();
     let provenance = &device.power_provenance;
     let basis = provenance.basis.to_string();
+    // A share of measured energy is not measured.
+    let split = status.attribution.basis.map_or_else(|| basis.clone(), |basis| basis.to_string());
     let id = [("device", device.id.as_str())];
     let known =
         [("device", device.id.as_str()), ("basis", basis.as_str()), ("source", provenance.source.as_str())];
@@ -371,7 +373,7 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
         "wattle_idle_energy_joules_total",
         "Energy that no request asked for",
         MetricType::COUNTER,
-        Some(counter(&known, status.ledger.idle.get())),
+        Some(counter(&[known[0], ("basis", split.as_str()), known[2]], status.ledger.idle.get())),
     );
     add(
         "wattle_decide_seconds",
@@ -391,7 +393,7 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
         .by_model
         .iter()
         .map(|(model, totals)| {
-            let labels = [("model", model.as_str()), ("basis", basis.as_str())];
+            let labels = [("model", model.as_str()), ("basis", split.as_str())];
             counter(&labels, totals.energy.get())
         })
         .collect();
@@ -424,7 +426,7 @@ fn of_power(control: &Control) -> Vec<MetricFamily> {
                 ("model", account.model.as_str()),
                 ("family", account.family.as_ref().map_or("", |family| family.as_str())),
                 ("class", account.class.as_ref().map_or("", |class| class.as_str())),
-                ("basis", basis.as_str()),
+                ("basis", split.as_str()),
             ];
             Some(counter(&labels, value(account)?))
         };

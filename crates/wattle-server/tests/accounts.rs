@@ -106,7 +106,8 @@ const COSTS: [&str; 5] = [
     "wattle_energy_uncertainty",
     "wattle_power_source",
 ];
-const COST_HEADERS: [&str; 3] = ["x-wattle-carbon-mg", "x-wattle-energy-mj", "x-wattle-provenance"];
+const COST_HEADERS: [&str; 4] =
+    ["x-wattle-carbon-mg", "x-wattle-energy-mj", "x-wattle-energy-uncertainty", "x-wattle-provenance"];
 
 /// Asks until what is told is complete: the first answers come before anything was metered and booked.
 fn until_told(ask: impl Fn() -> Http) -> (Value, Http) {
@@ -149,9 +150,11 @@ async fn json_binary_and_grpc_tell_the_cost_to_who_asks_and_to_nobody_else() {
         let source = told["wattle_power_source"].as_str().unwrap();
         assert!(source.contains("a request's share of it is modelled from the core time of its batch"), "{source}");
         assert_eq!(of_ours(&answer.headers), COST_HEADERS);
-        for (header, key) in
-            [("x-wattle-energy-mj", "wattle_energy_mj"), ("x-wattle-carbon-mg", "wattle_carbon_mg")]
-        {
+        for (header, key) in [
+            ("x-wattle-energy-mj", "wattle_energy_mj"),
+            ("x-wattle-carbon-mg", "wattle_carbon_mg"),
+            ("x-wattle-energy-uncertainty", "wattle_energy_uncertainty"),
+        ] {
             let (header, told) = (answer.headers[header].parse::<f64>().unwrap(), number(&told[key]));
             assert!((header - told).abs() <= 1e-12 * told, "{key}: {header} and {told}");
         }

@@ -169,3 +169,15 @@ async fn a_cap_that_goes_away_lets_a_parked_model_serve_again() {
     load.abort();
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_policy_is_asked_at_once_about_models_that_came_or_went() {
+    // `fixed` asks to be asked again after ten seconds; the loop ticks once a second while nobody works.
+    let (server, _folder) = start("fixed", None).await;
+    let asked = || server.control().reasons().values().sum::<u64>();
+    until("the policy is asked about the model", Duration::from_secs(5), || asked() >= 2).await;
+    let before = asked();
+    server.repository().unload("digits-xs").unwrap();
+    until("the policy is asked about the rest", Duration::from_secs(5), || asked() > before).await;
+    server.stop().await;
+}

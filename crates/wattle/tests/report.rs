@@ -258,6 +258,13 @@ fn the_baseline_is_what_the_profiles_say_and_absent_with_a_reason_without_them()
     assert!(source.starts_with("modelled: ") && source.contains("a on a100 (a meter)"), "{source}");
     let said = text(&report(folder.path(), &args));
     assert!(said.contains("fixed would have drawn 0.8139 Wh (+104.8 %)"), "{said}");
+    // A profile whose power is assumed gives a baseline that is.
+    let of_a = models.join("a/profile.csv");
+    let profile = std::fs::read_to_string(&of_a).unwrap();
+    std::fs::write(&of_a, profile.replace(",measured,measured,", ",measured,assumed,")).unwrap();
+    let source = json(folder.path(), &args)["rows"][0]["baseline_source"].as_str().unwrap().to_owned();
+    assert!(source.starts_with("assumed: "), "{source}");
+    assert!(text(&report(folder.path(), &args)).contains("measured against assumed"));
     // A model that starts where its profile has no figure has no baseline.
     std::fs::write(models.join("a/model.toml"), "[instances]\ncount = 4\n").unwrap();
     let said = text(&report(folder.path(), &args));

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::id::ModelName;
 use crate::profile::{Profile, idle_power_of};
+use crate::provenance::Provenance;
 use crate::units::Watts;
 
 /// What is known of how a device's power is made up. The default knows nothing: no energy is shared, and a
 /// core-second of one model counts as that of any other.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PowerSplit {
+    /// What the device draws with nothing to do, and how that is known, where that is known better than by
+    /// the device itself. `None`: as the device says, if it does.
+    pub idle_power: Option<(Watts, Provenance)>,
     /// `P_OI`, drawn as soon as anybody works by parts that all share (caches, memory controllers); see
     /// [`SharedPower::shared_idle_power`]. `None`: not known, and none of the energy is called shared.
     ///
@@ -35,7 +39,7 @@ impl PowerSplit {
             let floor = idle? + shared_idle_power.unwrap_or(Watts::ZERO);
             Some((name.clone(), per_core(profile, floor, cores)?))
         });
-        Self { shared_idle_power, watts_per_core: watts_per_core.collect() }
+        Self { idle_power: None, shared_idle_power, watts_per_core: watts_per_core.collect() }
     }
 
     /// Watts of a busy core of `model`; `None` where that is not known.

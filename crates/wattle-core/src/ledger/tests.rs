@@ -98,6 +98,7 @@ fn totals_say_for_how_much_energy_the_carbon_is_known() {
 #[test]
 fn shared_parts_are_split_by_core_time_and_the_rest_by_how_hungry_a_model_is() {
     let split = |shared: Option<f64>, watts: &[(&str, f64)]| PowerSplit {
+        idle_power: None,
         shared_idle_power: shared.map(Watts::new),
         watts_per_core: watts.iter().map(|(name, watts)| ((*name).into(), Watts::new(*watts))).collect(),
     };

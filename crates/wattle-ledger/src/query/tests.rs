@@ -156,3 +156,29 @@ fn a_file_that_is_not_there_is_named() {
     let error = Ledger::open_read(Path::new("no-such.sqlite")).err().unwrap().to_string();
     assert_eq!(error, "found no ledger at no-such.sqlite; name its file with --ledger");
 }
+
+#[test]
+fn a_file_that_is_no_database_is_named_without_a_flag_that_readers_lack() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notes.txt");
+    std::fs::write(&path, "not a database, but long enough to be looked at as one".repeat(40)).unwrap();
+    let error = Ledger::open_read(&path).err().unwrap().to_string();
+    assert!(error.contains("notes.txt") && error.contains("--ledger"), "{error}");
+    assert!(!error.contains("--no-ledger"), "{error}");
+}
+
+#[test]
+fn what_a_ledger_tells_fits_together_though_servers_write_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    book(&path, MIDNIGHT, Retention::default(), (0..10).map(|n| entry(n, None)));
+    let ledger = Ledger::open_read(&path).unwrap();
+    let by_run = Query { group_by: [GroupBy::Run].into(), ..Query::default() };
+    assert_eq!(ledger.runs().unwrap().len(), 1);
+    // Another server begins, of which the runs above do not tell.
+    book(&path, MIDNIGHT + 60, Retention::default(), (0..10).map(|n| entry(n, None)));
+    let seen = (ledger.totals(&by_run).unwrap().devices.len(), ledger.series(None, None).unwrap().len());
+    assert_eq!((seen, ledger.runs().unwrap().len()), ((1, 10), 1));
+    let now = Ledger::open_read(&path).unwrap();
+    assert_eq!((now.totals(&by_run).unwrap().devices.len(), now.runs().unwrap().len()), (2, 2));
+}

@@ -54,6 +54,10 @@ pub fn assemble(answer: &Answer, runs: &[Run], by: By) -> Report {
     }
 }
 
+/// What is told of the PUE of a run whose accounting can't be read.
+const PUE_NOT_RECORDED: &str =
+    "PUE not recorded (a run of another version of Wattle): its site energy is that of the device alone";
+
 /// A device over a period, and the run that it is of.
 struct OfDevice<'a> {
     device: &'a DeviceRow,
@@ -91,7 +95,10 @@ impl OfDevice<'_> {
             sources.power.insert(source.power.to_string());
             sources.intensity.extend(source.carbon.as_ref().map(ToString::to_string));
         }
-        let Some(accounting) = self.accounting() else { return sources };
+        let Some(accounting) = self.accounting() else {
+            sources.pue.insert(PUE_NOT_RECORDED.into());
+            return sources;
+        };
         sources.pue.insert(accounting.pue_told());
         sources
             .market

@@ -1,5 +1,6 @@
 //! What the same requests would have drawn under another policy, beside what they drew.
 
+use wattle_core::provenance::Provenance;
 use wattle_core::time::UnixTime;
 use wattle_core::units::Joules;
 
@@ -8,15 +9,15 @@ use super::{Report, Row};
 use crate::query::KnownGrams;
 
 /// Which policy the baseline is of, and how it was come by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BaselineTold {
     /// The policy.
     pub policy: String,
-    /// Which profiles were replayed, and how.
-    pub source: String,
+    /// Which profiles were replayed, and how. Modelled at best.
+    pub provenance: Provenance,
 }
 
-/// What the requests of a row would have drawn. Always modelled.
+/// What the requests of a row would have drawn. Modelled at best.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BaselineFigures {
     /// Energy at the device.

@@ -49,6 +49,8 @@ pub struct Line {
     pub carbon_known_share: Option<f64>,
     /// The same of the energy with its part of idle energy.
     pub carbon_known_reserved_share: Option<f64>,
+    /// The share of the energy that market-based emissions are of: runs without a contract have none.
+    pub market_known_share: Option<f64>,
     /// Of making the device, by busy time, low end.
     pub embodied_busy_low_grams: Option<f64>,
     /// High end.
@@ -138,6 +140,7 @@ impl Report {
             market_reserved_grams: grams(reserved.market),
             carbon_known_share: busy.known_share(),
             carbon_known_reserved_share: reserved.known_share(),
+            market_known_share: busy.market_share(),
             embodied_busy_low_grams: busy.embodied.map(|of| of.low.get()),
             embodied_busy_high_grams: busy.embodied.and_then(|of| of.high).map(GramsCo2e::get),
             embodied_reserved_low_grams: reserved.embodied.map(|of| of.low.get()),
@@ -151,7 +154,7 @@ impl Report {
             baseline_energy_joules: of_baseline.map(|of| of.energy.get()),
             baseline_location_grams: of_baseline.and_then(|of| grams(of.location)),
             baseline_refused_rows: of_baseline.map(|of| of.refused_rows),
-            baseline_source: of_baseline.and(baseline).map(|told| format!("modelled: {}", told.source)),
+            baseline_source: of_baseline.and(baseline).map(|told| told.provenance.to_string()),
             power_basis: row.basis.map(|basis| basis.to_string()),
             power_source: joined(&row.sources.power),
             intensity_source: joined(&row.sources.intensity),

@@ -75,12 +75,21 @@ impl View {
         self.embodied = self.embodied.zip(more.embodied).map(|(one, other)| one.plus(other));
     }
 
-    /// The share of the energy whose carbon is known; `None` where there is no energy.
+    /// The share of the energy whose location-based emissions are known; `None` where there is no energy.
     pub fn known_share(&self) -> Option<f64> {
-        let known = self.location.map_or(Joules::ZERO, |known| known.energy);
-        let share = known / self.energy;
-        // Sums in another order may differ in the last digits.
-        share.is_finite().then(|| share.clamp(0.0, 1.0))
+        self.share_of(self.location)
+    }
+
+    /// The same of market-based emissions: less than 1 where some runs had no contract.
+    pub fn market_share(&self) -> Option<f64> {
+        self.share_of(self.market)
+    }
+
+    fn share_of(&self, known: Option<KnownGrams>) -> Option<f64> {
+        let share = known.map_or(Joules::ZERO, |known| known.energy) / self.energy;
+        // Sums in another order differ in the last digits, which is no energy whose carbon is unknown.
+        let all = |share: f64| if share > 1.0 - 1e-9 { 1.0 } else { share.max(0.0) };
+        share.is_finite().then(|| all(share))
     }
 
     /// The score for each of `units`; `None` where making the device is unknown, where nothing was done, or

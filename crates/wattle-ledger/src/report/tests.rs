@@ -199,7 +199,8 @@ fn what_is_unknown_stays_empty_and_has_no_score() {
     assert_eq!((line.location_grams, line.sci_low_grams_per_request), (None, None));
     assert_eq!((line.embodied_busy_low_grams, line.embodied_reserved_low_grams), (None, None));
     assert_eq!(line.carbon_known_share, Some(0.0));
-    assert_eq!(line.pue_source, "");
+    // Site energy is not known to be more than the device's own, which its source says.
+    assert!(line.pue_source.starts_with("PUE not recorded"), "{}", line.pue_source);
     near(line.energy_joules, 540e3);
     // Cores that nobody recorded leave the busy part of the device open, not the reserved one.
     let report = assemble(&busy_hour(1.0), &[run(1, None, Some(accounting()))], By::Model);
@@ -223,6 +224,29 @@ fn a_sum_tells_for_what_share_carbon_is_known_and_a_score_needs_most_of_it() {
 }
 
 #[test]
+fn energy_of_which_all_carbon_is_known_is_known_whole_whatever_sums_round_to() {
+    let view = |energy: f64, known: f64| View {
+        energy: Joules::new(energy),
+        location: Some(KnownGrams { grams: GramsCo2e::new(1.0), energy: Joules::new(known) }),
+        ..View::default()
+    };
+    assert_eq!(view(0.1 + 0.2, 0.3).known_share(), Some(1.0));
+    assert_eq!(view(0.3, 0.1 + 0.2).known_share(), Some(1.0));
+    assert_eq!(view(1.0, 0.999_999).known_share(), Some(0.999_999));
+}
+
+#[test]
+fn market_based_grams_tell_of_which_energy_they_are() {
+    let mut answer = busy_hour(1.0);
+    let mut without = device(Some(hour(0)), 2, 540e3, 540e3, 1.0);
+    (without.market, without.idle_market) = (None, None);
+    answer.devices.push(without);
+    let runs = [run(1, Some(1), Some(accounting())), run(2, Some(1), Some(CarbonAccounting::default()))];
+    let line = assemble(&answer, &runs, By::Model).total_line();
+    assert_eq!((line.carbon_known_share, line.market_known_share), (Some(1.0), Some(0.5)));
+}
+
+#[test]
 fn runs_are_counted_each_by_its_own_accounting() {
     let mut answer = busy_hour(1.0);
     answer.accounts.push(account(Some(hour(0)), 2, "a", 100e3, 100.0, 1.0));
@@ -240,7 +264,10 @@ fn runs_are_counted_each_by_its_own_accounting() {
 #[test]
 fn a_baseline_goes_to_the_row_of_its_time_and_name() {
     let mut report = assemble(&busy_hour(1.0), &[run(1, Some(1), Some(accounting()))], By::Model);
-    report.baseline = Some(Ok(BaselineTold { policy: "fixed".into(), source: "a profile".into() }));
+    report.baseline = Some(Ok(BaselineTold {
+        policy: "fixed".into(),
+        provenance: Provenance::new(Basis::Assumed, "a profile"),
+    }));
     let figures =
         BaselineFigures { energy: Joules::new(300e3), location: known(300e3, 300.0, 1.0), refused_rows: 2.0 };
     let a = Of::Named("a".into());
@@ -249,7 +276,7 @@ fn a_baseline_goes_to_the_row_of_its_time_and_name() {
     assert!(!report.add_baseline(hour(0).from, &Of::Unnamed, &figures));
     let lines = report.lines();
     assert_eq!((lines[0].baseline_energy_joules, lines[1].baseline_energy_joules), (Some(300e3), None));
-    assert_eq!(lines[0].baseline_source.as_deref(), Some("modelled: a profile"));
+    assert_eq!(lines[0].baseline_source.as_deref(), Some("assumed: a profile"));
     assert_eq!(report.total_line().baseline_refused_rows, Some(2.0));
 }
 
@@ -267,8 +294,9 @@ fn csv_has_the_names_of_its_columns_and_leaves_the_unknown_empty() {
     assert_eq!(
         lines[1],
         "2026-11-01T00:00:00Z,2026-11-01T01:00:00Z,model,a,account,1000,2000,270000.0,270000.0,405000.0,\
-         405000.0,,,1.7999999999999998,2.6999999999999997,0.0,0.0,,,,,,,,,,,,,,,measured,measured: RAPL,\
-         \"Electricity Maps v3, zone DE, average, life-cycle, actual\",,,"
+         405000.0,,,1.7999999999999998,2.6999999999999997,0.0,0.0,1.0,,,,,,,,,,,,,,,measured,measured: RAPL,\
+         \"Electricity Maps v3, zone DE, average, life-cycle, actual\",,PUE not recorded (a run of another version of Wattle): its site energy \
+         is that of the device alone,"
     );
 }
 

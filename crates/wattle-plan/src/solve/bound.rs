@@ -16,12 +16,16 @@ use crate::instance::{Column, CoverKey, Instance};
 
 /// How much of the way the prices stay at the best known ones.
 const CALM: f64 = 0.5;
-/// Rounds at most.
-const MOST_ROUNDS: u32 = 400;
-/// The bound is good enough when the program over the columns known is so little above it.
-const CLOSE: f64 = 2e-4;
+/// Rounds at most, for a bound.
+pub(crate) const MOST_ROUNDS: u32 = 400;
+/// The program is made anew after so many rounds, of the columns whose reduced cost is at most this share of
+/// their cost: the solver's time goes with their number.
+const ANEW: u32 = 12;
+const NEAR: f64 = 0.1;
 /// Columns that a round adds to the program, at most.
 const CUTS: usize = 40;
+/// A column tells nothing new where the prices undercut it by less.
+const UNDER: f64 = 1e-7;
 /// Where a model's price is held by its ceiling, the ceiling is raised so many times.
 const RAISE: f64 = 8.0;
 
@@ -41,6 +45,26 @@ impl Pool {
     }
 }
 
+/// How high prices of models can be.
+#[derive(Debug, Clone)]
+pub(crate) struct Ceilings {
+    /// Of each model, to begin with. At lower ones the prices settle sooner.
+    pub(crate) prices: Vec<f64>,
+    /// They are raised up to this where they hold a price.
+    pub(crate) most: f64,
+}
+
+/// When a bound is good enough.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Goal {
+    /// The program over the columns known is so little above it, as a share of itself.
+    pub(crate) close: f64,
+    /// It is over this.
+    pub(crate) enough: f64,
+    /// So many rounds went by.
+    pub(crate) rounds: u32,
+}
+
 /// A bound, and the prices that prove it.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
@@ -51,6 +75,9 @@ pub(crate) struct Bound {
     pub(crate) kind_prices: Vec<f64>,
 }
 
+/// Prices of models, and of devices by kind.
+type DualPrices = (Vec<f64>, Vec<f64>);
+
 /// The dual program over the columns known.
 struct Dual {
     solution: Option<Solution>,
@@ -59,15 +86,29 @@ struct Dual {
 }
 
 impl Dual {
-    fn new(instance: &Instance, pool: &Pool, ceilings: &[f64], time: TimeLeft<'_>) -> Option<Self> {
+    fn new(
+        instance: &Instance,
+        pool: &Pool,
+        need: &[f64],
+        ceilings: &[f64],
+        known: Option<&DualPrices>,
+        time: TimeLeft<'_>,
+    ) -> Option<Self> {
         let mut problem = Problem::new(OptimizationDirection::Maximize);
-        let prices: Vec<_> = ceilings.iter().map(|ceiling| problem.add_var(1.0, (0.0, *ceiling))).collect();
+        let price = |(need, ceiling): (&f64, &f64)| problem.add_var(*need, (0.0, *ceiling));
+        let prices: Vec<_> = need.iter().zip(ceilings).map(price).collect();
         let kinds: Vec<_> = instance
             .kinds
             .iter()
             .map(|kind| problem.add_var(-f64::from(kind.count), (0.0, f64::INFINITY)))
             .collect();
-        for column in pool.0.values() {
+        let is_near = |column: &&Column| {
+            known.is_none_or(|(prices, kind_prices)| {
+                let reduced = column.cost + kind_prices[column.kind] - worth(instance, column, prices);
+                reduced <= NEAR * column.cost + 1e-9
+            })
+        };
+        for column in pool.0.values().filter(is_near) {
             let (row, cost) = cut(instance, column, &prices, &kinds);
             problem.add_constraint(row, ComparisonOp::Le, cost);
         }
@@ -85,10 +126,11 @@ impl Dual {
         self.solution.as_ref().map(|_| ())
     }
 
-    fn values(&self) -> Option<(f64, Vec<f64>)> {
+    /// Its value, and the prices of models and of devices.
+    fn values(&self) -> Option<(f64, DualPrices)> {
         let solution = self.solution.as_ref()?;
-        let prices = self.prices.iter().map(|price| solution.var_value(*price).max(0.0)).collect();
-        Some((solution.objective(), prices))
+        let of = |all: &[Variable]| all.iter().map(|one| solution.var_value(*one).max(0.0)).collect();
+        Some((solution.objective(), (of(&self.prices), of(&self.kinds))))
     }
 }
 
@@ -106,28 +148,31 @@ fn cut(
 }
 
 /// Raises the bound as far as it goes, or time does; adds the columns found to `pool`, which must hold one
-/// for each model. `start` are prices to begin with.
+/// for each model or ceilings that are finite. `need` tells how much of each model is to be served, and `start` are prices to
+/// begin with.
 pub(crate) fn raise(
     instance: &Instance,
     pool: &mut Pool,
-    ceilings: &[f64],
+    need: &[f64],
+    ceilings: Ceilings,
     start: Option<Vec<f64>>,
+    goal: Goal,
     time: TimeLeft<'_>,
 ) -> Bound {
-    let mut ceilings = ceilings.to_vec();
-    // No answer costs more: prices need never be higher than this.
-    let most: f64 = most_cost(instance);
+    let Ceilings { prices: mut ceilings, most } = ceilings;
     let mut is_calm = start.is_some();
     let start = start.unwrap_or_else(|| vec![0.0; instance.models]);
-    let (mut best, _) = bound_at(instance, &start);
-    let mut dual = Dual::new(instance, pool, &ceilings, time);
-    for _ in 0..MOST_ROUNDS {
-        if time().is_zero() {
+    let mut is_settled = false;
+    let (mut best, _) = bound_at(instance, need, &start);
+    let mut dual = Dual::new(instance, pool, need, &ceilings, None, time);
+    for round in 0..goal.rounds {
+        if time().is_zero() || best.value > goal.enough {
             break;
         }
         let Some((upper, newest)) = dual.as_ref().and_then(Dual::values) else { break };
-        if upper - best.value <= CLOSE * upper.abs() {
-            let held = |model: usize| newest[model] >= ceilings[model] * (1.0 - 1e-6);
+        if is_settled || upper - best.value <= goal.close * upper.abs() {
+            is_settled = false;
+            let held = |model: usize| newest.0[model] >= ceilings[model] * (1.0 - 1e-6);
             let held: Vec<usize> =
                 (0..instance.models).filter(|model| held(*model) && ceilings[*model] < most).collect();
             if held.is_empty() {
@@ -136,25 +181,27 @@ pub(crate) fn raise(
             for model in held {
                 ceilings[model] = (ceilings[model] * RAISE).min(most);
             }
-            dual = Dual::new(instance, pool, &ceilings, time);
+            dual = Dual::new(instance, pool, need, &ceilings, Some(&newest), time);
             continue;
         }
         let between = |best: &f64, newest: &f64| best * CALM + newest * (1.0 - CALM);
         let prices: Vec<f64> = match is_calm {
-            true => best.prices.iter().zip(&newest).map(|(best, newest)| between(best, newest)).collect(),
-            false => newest.clone(),
+            true => best.prices.iter().zip(&newest.0).map(|(best, newest)| between(best, newest)).collect(),
+            false => newest.0.clone(),
         };
-        let (bound, columns) = bound_at(instance, &prices);
+        let (bound, columns) = bound_at(instance, need, &prices);
         let is_better = bound.value > best.value;
         if is_better {
             best = bound;
         }
         // Only what the newest prices undercut tells the program something; that by most tells most.
-        let reduced = |column: &Column| column.cost - worth(instance, column, &newest);
+        let (of_models, of_kinds) = &newest;
+        let reduced =
+            |column: &Column| column.cost + of_kinds[column.kind] - worth(instance, column, of_models);
         let mut cheap: Vec<(f64, Column)> = columns
             .into_iter()
             .map(|column| (reduced(&column), column))
-            .filter(|(cost, _)| *cost < -1e-9)
+            .filter(|(cost, _)| *cost < -UNDER)
             .collect();
         cheap.sort_by(|(a, _), (b, _)| a.total_cmp(b));
         let mut added = 0;
@@ -162,17 +209,21 @@ pub(crate) fn raise(
             if added == CUTS || time().is_zero() {
                 break;
             }
-            if pool.add(instance, column.clone()) {
-                added += 1;
-                if let Some(known) = &mut dual
-                    && known.add(instance, &column).is_none()
-                {
-                    dual = Dual::new(instance, pool, &ceilings, time);
-                }
+            added += 1;
+            pool.add(instance, column.clone());
+            if let Some(known) = &mut dual
+                && known.add(instance, &column).is_none()
+            {
+                dual = Dual::new(instance, pool, need, &ceilings, None, time);
             }
         }
+        if round % ANEW == ANEW - 1 {
+            let known = dual.as_ref().and_then(Dual::values).map(|(_, prices)| prices);
+            dual = Dual::new(instance, pool, need, &ceilings, known.as_ref(), time);
+        }
         if added == 0 && !is_better && !is_calm {
-            break; // The prices are those of the program over all columns, but for the gaps of tangents.
+            // The prices are those of the program over all columns, but for the gaps of tangents.
+            is_settled = true;
         }
         // Where the calmed prices tell nothing new, the newest ones do.
         is_calm = added > 0;
@@ -181,12 +232,13 @@ pub(crate) fn raise(
 }
 
 /// The bound at `prices`, and the columns that they make cheap.
-fn bound_at(instance: &Instance, prices: &[f64]) -> (Bound, Vec<Column>) {
+fn bound_at(instance: &Instance, need: &[f64], prices: &[f64]) -> (Bound, Vec<Column>) {
     let priced = price(instance, prices);
     let kind_prices: Vec<f64> = priced.least.iter().map(|least| (-least).max(0.0)).collect();
     let counts = instance.kinds.iter().map(|kind| f64::from(kind.count));
     let spent = counts.zip(&kind_prices).map(|(count, price)| if count > 0.0 { count * price } else { 0.0 });
-    let value = prices.iter().sum::<f64>() - spent.sum::<f64>();
+    let served = need.iter().zip(prices).map(|(need, price)| need * price);
+    let value = served.sum::<f64>() - spent.sum::<f64>();
     (Bound { value, prices: prices.to_vec(), kind_prices }, priced.columns)
 }
 

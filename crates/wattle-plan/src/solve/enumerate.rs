@@ -111,7 +111,7 @@ impl Listing<'_> {
     /// Fills the slot at `place` and all after it. `false`: given up.
     fn fill(&mut self, place: usize, from: usize, worth: f64) -> bool {
         *self.steps += 1;
-        let is_late = *self.steps % LOOK == 0 && (self.time)().is_zero();
+        let is_late = self.steps.is_multiple_of(LOOK) && (self.time)().is_zero();
         if *self.steps > self.limits.0 || is_late {
             return false;
         }

@@ -92,7 +92,7 @@ pub(super) fn cheapest(
         }
         for step in &serving[first] {
             steps += 1;
-            if steps % LOOK == 0 && time().is_zero() {
+            if steps.is_multiple_of(LOOK) && time().is_zero() {
                 return None;
             }
             let mut next = state;

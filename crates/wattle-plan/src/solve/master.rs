@@ -90,3 +90,37 @@ pub(crate) fn choose(
         Err(_) => Chosen::GaveUp,
     }
 }
+
+/// How much of each of `columns` the cheapest choice takes where it need not be whole, and where a model that nobody
+/// serves costs `penalty`. `None`: the solver gave up.
+pub(crate) fn relaxed(
+    instance: &Instance,
+    columns: &[Column],
+    need: &[f64],
+    penalty: f64,
+    limit: Duration,
+) -> Option<Vec<f64>> {
+    let mut problem = Problem::new(OptimizationDirection::Minimize);
+    let mut rows: Vec<Vec<_>> = need.iter().map(|_| Vec::new()).collect();
+    let mut used: Vec<Vec<_>> = vec![Vec::new(); instance.kinds.len()];
+    let mut variables = Vec::with_capacity(columns.len());
+    for column in columns {
+        let variable = problem.add_var(column.cost, (0.0, f64::INFINITY));
+        for (model, share) in instance.cover(column) {
+            rows[model].push((variable, share));
+        }
+        used[column.kind].push((variable, 1.0));
+        variables.push(variable);
+    }
+    for (mut row, need) in rows.into_iter().zip(need).filter(|(_, need)| **need > 0.0) {
+        row.push((problem.add_var(penalty, (0.0, f64::INFINITY)), 1.0));
+        problem.add_constraint(row, ComparisonOp::Ge, *need);
+    }
+    for (row, kind) in used.into_iter().zip(&instance.kinds).filter(|(row, _)| !row.is_empty()) {
+        problem.add_constraint(row, ComparisonOp::Le, f64::from(kind.count));
+    }
+    let mut options = SolveOptions::default();
+    options.time_limit = Some(limit);
+    let solution = problem.solve_with(options).ok()?.into_solution().ok()?;
+    Some(variables.into_iter().map(|variable| solution.var_value(variable)).collect())
+}

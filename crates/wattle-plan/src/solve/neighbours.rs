@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::bound::Pool;
+use super::bound::{Ceilings, Goal, Pool};
 use super::master::Chosen;
-use super::{Effort, TimeLeft, bound, enumerate, first_columns, master, total};
+use super::{CLOSE, Effort, TimeLeft, bound, enumerate, first_columns, master, total};
 use crate::instance::{Column, Entry, Instance};
 
 /// Devices that are solved anew together.
@@ -23,7 +23,7 @@ pub(super) fn improve(
 ) {
     let mut in_vain = 0;
     for round in 0..effort.rounds {
-        let is_near = total(best) - bound <= effort.enough_gap * total(best);
+        let is_near = effort.is_enough(total(best), bound);
         if is_near || time().is_zero() || best.len() < 2 || in_vain > 3 * best.len() {
             return;
         }
@@ -81,7 +81,10 @@ fn anew(
     let left = || ROUND.saturating_sub(started.saturating_sub(time())).min(time());
     let mut pool = Pool::default();
     let ceilings = first_columns(&part.instance, &mut pool).ok()?;
-    let lower = bound::raise(&part.instance, &mut pool, &ceilings, None, &left);
+    let limits = Ceilings { prices: ceilings, most: bound::most_cost(&part.instance) };
+    let goal = Goal { close: CLOSE, enough: f64::INFINITY, rounds: bound::MOST_ROUNDS };
+    let need = vec![1.0; part.instance.models];
+    let lower = bound::raise(&part.instance, &mut pool, &need, limits, None, goal, &left);
     let known: Vec<Column> = inside.iter().map(|column| part.inward(column)).collect::<Option<_>>()?;
     let before = total(&inside);
     if before - lower.value <= 1e-6 * before {

@@ -214,7 +214,7 @@ impl<'a> Search<'a> {
     /// Who can be among the best tenants: for each kind of slot as many as a device has slots, for of more than those one is
     /// always free. A model's n-th seat needs an entry of n parts or more, so it stands once for each.
     fn candidates(&self, most_slots: usize) -> Vec<Candidate> {
-        let mut all: BTreeMap<(usize, u32), Vec<Option<(f64, usize)>>> = BTreeMap::new();
+        let mut all: BTreeMap<(usize, u32), Candidate> = BTreeMap::new();
         for (slot, list) in self.lists.iter().enumerate() {
             let mut found = 0;
             for (value, index) in list {

@@ -136,7 +136,10 @@ proptest! {
     fn no_answer_is_below_the_bound(instance in fleet()) {
         let mut pool = Pool::default();
         if let (Some(expected), Ok(ceilings)) = (brute_force(&instance), first_columns(&instance, &mut pool)) {
-            let bound = bound::raise(&instance, &mut pool, &ceilings, None, &no_limit);
+            let limits = Ceilings { prices: ceilings, most: bound::most_cost(&instance) };
+            let goal = Goal { close: CLOSE, enough: f64::INFINITY, rounds: bound::MOST_ROUNDS };
+            let need = vec![1.0; instance.models];
+            let bound = bound::raise(&instance, &mut pool, &need, limits, None, goal, &no_limit);
             prop_assert!(bound.value <= expected + 1e-6 * expected.max(1.0), "{} over {expected}", bound.value);
         }
     }
@@ -150,6 +153,37 @@ proptest! {
             let bound = prices.iter().sum::<f64>()
                 + counts.zip(&least).filter(|(count, _)| *count > 0.0).map(|(count, least)| count * least.min(0.0)).sum::<f64>();
             prop_assert!(bound <= expected + 1e-9 * expected.max(1.0), "{bound} over {expected}");
+        }
+    }
+
+    #[test]
+    fn diving_ends_at_a_lawful_answer_that_is_not_below_the_least_cost(instance in fleet()) {
+        let mut with_nobody = instance.clone();
+        let penalty = bound::most_cost(&instance).max(1.0);
+        with_nobody.kinds.push(nobody_of(instance.models, penalty));
+        let mut pool = Pool::default();
+        let prices = first_columns(&with_nobody, &mut pool).unwrap();
+        let limits = Ceilings { prices, most: penalty };
+        let goal = Goal { close: CLOSE, enough: f64::INFINITY, rounds: bound::MOST_ROUNDS };
+        let need = vec![1.0; instance.models];
+        let bound = bound::raise(&with_nobody, &mut pool, &need, limits, None, goal, &no_limit);
+        let found = dive::dive(&with_nobody, &pool, &bound, &no_limit).expect("an answer, with nobody where need be");
+        prop_assert!(with_nobody.check(&found).is_ok());
+        if unserved(&with_nobody, &found).is_empty() {
+            let least = brute_force(&instance).expect("diving found an answer where there is none");
+            prop_assert!(total(&found) >= least - 1e-6 * least.max(1.0));
+        }
+    }
+
+    #[test]
+    fn devices_are_called_too_few_only_where_there_is_no_answer(instance in fleet()) {
+        let mut with_nobody = instance.clone();
+        with_nobody.kinds.push(nobody_of(instance.models, 1e4));
+        let mut pool = Pool::default();
+        first_columns(&with_nobody, &mut pool).unwrap();
+        let lacks = feasible::least_unserved(&with_nobody, &pool, &no_limit);
+        if lacks.value > feasible::OVER_ZERO {
+            prop_assert!(brute_force(&instance).is_none());
         }
     }
 }

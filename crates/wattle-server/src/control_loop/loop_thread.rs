@@ -74,6 +74,7 @@ struct Driver<'a> {
     /// Samples since the policy was last asked.
     samples: Vec<PowerSample>,
     asking: Asking,
+    models_when_asked: Vec<ModelName>,
     stats_when_asked: BTreeMap<ModelName, StatsSnapshot>,
     family_rows_when_asked: BTreeMap<FamilyName, u64>,
     stats_last_tick: BTreeMap<ModelName, StatsSnapshot>,
@@ -108,6 +109,7 @@ impl<'a> Driver<'a> {
             idle_ticks: 0,
             samples: Vec::new(),
             asking: Asking::new(now),
+            models_when_asked: Vec::new(),
             stats_when_asked: BTreeMap::new(),
             family_rows_when_asked: BTreeMap::new(),
             stats_last_tick: BTreeMap::new(),
@@ -134,7 +136,6 @@ impl<'a> Driver<'a> {
         let said = self.signals.read(now);
         let cap_said = said.power_cap.as_ref().map(Option::as_ref);
         let (power_cap, cap_origin) = cap::in_force(cap_said, *lock(&self.shared.cap_override));
-
         // Woken early by a new cap or a first request: the last sample is fresh, and a device's answer over
         // a moment this short says little.
         let is_early = self.last_reading.is_some_and(|last| now - last < self.config.tick / 2);
@@ -143,11 +144,11 @@ impl<'a> Driver<'a> {
         if !is_early && !self.is_read_failing {
             self.book(now, &stats, said.carbon_intensity.clone(), false);
         }
-
-        let is_violated = match (sample, power_cap) {
-            (Some(sample), Some(cap)) => is_over(sample.power, cap),
-            _ => false,
-        };
+        let is_violated = sample.zip(power_cap).is_some_and(|(sample, cap)| is_over(sample.power, cap));
+        // One that came or went since changes what there is to decide.
+        if !table.keys().eq(&self.models_when_asked) {
+            self.asking.ask_at_once();
+        }
         if self.asking.is_due(now, power_cap, is_violated) {
             self.ask(now, power_cap, said.carbon_intensity.as_ref(), &table, &stats);
         }
@@ -271,6 +272,7 @@ impl<'a> Driver<'a> {
 
         self.decide_us = Some(decide_us);
         self.asking.asked(now, power_cap, decision.ask_again_in);
+        self.models_when_asked = table.keys().cloned().collect();
         self.stats_when_asked = stats.clone();
         self.record(&seen, decision, decide_us, errors);
     }

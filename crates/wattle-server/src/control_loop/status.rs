@@ -6,7 +6,7 @@ use wattle_core::id::{FamilyName, ModelName, RequestClass};
 use wattle_core::knob::{ServingLimits, ServingSetting};
 use wattle_core::ledger::{Account, AccountTotals, Closure, Totals};
 use wattle_core::policy::Decision;
-use wattle_core::provenance::Provenance;
+use wattle_core::provenance::{Basis, Provenance};
 use wattle_core::refinement::Drift;
 use wattle_core::units::{CarbonIntensity, Watts};
 
@@ -124,6 +124,11 @@ impl AccountStatus {
 pub struct AttributionStatus {
     /// What counts as idle, what as shared, and how the rest is split, in words.
     pub rule: String,
+    /// How the energy of accounts and of idle is known: split by a model, and so modelled at best. `None`:
+    /// nothing is split yet.
+    pub basis: Option<Basis>,
+    /// What the device draws with nothing to do. `None`: not known, and no energy is called idle for that.
+    pub idle_watts: Option<Watts>,
     /// What the parts that all share draw as soon as somebody works (assumed, as configured). `None`: not
     /// known, and none of the energy is called shared.
     pub shared_idle_watts: Option<Watts>,
@@ -137,6 +142,12 @@ impl AttributionStatus {
     /// What `meter` splits by, and how far off `rates` may be.
     pub(super) fn of(meter: &Meter, rates: &Rates) -> Self {
         let (split, is_weighted) = meter.split();
+        let idle = match meter.idle_power() {
+            Some((power, provenance)) => format!("idle power x time, {power} ({provenance})"),
+            None => "only where nobody works, as it is not known what the device draws with nothing to do \
+                     (idle_watts in [accounts], or a profile taken on this device)"
+                .to_owned(),
+        };
         let shared = match split.shared_idle_power {
             Some(power) => format!("{power} while somebody works (assumed, as configured)"),
             None => "none, as it is not known what the parts that all share draw".to_owned(),
@@ -148,9 +159,11 @@ impl AttributionStatus {
         };
         Self {
             rule: format!(
-                "idle: idle power x time; shared: {shared}, by core time; dynamic: the rest, by core time, \
+                "idle: {idle}; shared: {shared}, by core time; dynamic: the rest, by core time, \
                  {weights}; within a batch by rows"
             ),
+            basis: Some(rates.basis()),
+            idle_watts: meter.idle_power().map(|(power, _)| *power),
             shared_idle_watts: split.shared_idle_power,
             is_weighted,
             uncertainty: rates.uncertainty(),
@@ -232,4 +245,42 @@ pub struct DecisionRecord {
     pub decide_us: f64,
     /// What of it could not be carried out, and why.
     pub errors: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::EnergyRate;
+    use wattle_core::carbon::CarbonAccounting;
+    use wattle_core::ledger::PowerSplit;
+    use wattle_device::device::DeviceInfo;
+
+    fn attribution(idle_power: Option<(Watts, Provenance)>) -> AttributionStatus {
+        let info = DeviceInfo {
+            id: "gpu".into(),
+            description: String::new(),
+            knobs: vec![],
+            power_provenance: Provenance::new(Basis::Measured, "a counter"),
+            idle_power: None,
+            full_power: None,
+        };
+        let rate = EnergyRate::unknown();
+        let split = PowerSplit { idle_power, ..PowerSplit::default() };
+        let meter = Meter::new(&info, 2, &rate, CarbonAccounting::default(), (split, None));
+        AttributionStatus::of(&meter, &rate.rates())
+    }
+
+    #[test]
+    fn a_share_of_measured_energy_is_not_measured() {
+        assert_eq!(attribution(None).basis, Some(Basis::Modelled));
+    }
+
+    #[test]
+    fn idle_power_is_told_with_its_source_and_so_is_that_it_is_not_known() {
+        let known = attribution(Some((Watts::new(50.0), Provenance::new(Basis::Assumed, "a datasheet"))));
+        assert!(known.rule.contains("50.0 W (assumed: a datasheet)"), "{}", known.rule);
+        let unknown = attribution(None);
+        assert_eq!((known.idle_watts, unknown.idle_watts), (Some(Watts::new(50.0)), None));
+        assert!(unknown.rule.contains("not known what the device draws"), "{}", unknown.rule);
+    }
 }

@@ -40,6 +40,11 @@ impl Cost {
         self.energy.map(|energy| energy.get() * 1e3)
     }
 
+    /// How far off the energy may be, as a share of it.
+    fn uncertainty(&self) -> Option<f64> {
+        self.energy.and(self.rates.uncertainty())
+    }
+
     fn carbon_mg(&self) -> Option<f64> {
         Some(self.carbon.as_ref()?.of(self.energy?).get() * 1e3)
     }
@@ -48,7 +53,7 @@ impl Cost {
     pub(super) fn parameters(&self) -> BTreeMap<&'static str, CostParameter> {
         let numbers = [
             ("wattle_energy_mj", self.energy_mj()),
-            ("wattle_energy_uncertainty", self.energy.and(self.rates.uncertainty())),
+            ("wattle_energy_uncertainty", self.uncertainty()),
             ("wattle_carbon_mg", self.carbon_mg()),
         ];
         let numbers =
@@ -76,6 +81,9 @@ impl Cost {
         }
         if let Some(carbon) = self.carbon_mg() {
             add("x-wattle-carbon-mg", carbon.to_string());
+        }
+        if let Some(uncertainty) = self.uncertainty() {
+            add("x-wattle-energy-uncertainty", uncertainty.to_string());
         }
         add("x-wattle-provenance", format!("{}; power {}", self.rates.basis(), self.rates.power()));
     }

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
 use wattle_core::provenance::{Basis, Provenance};
-use wattle_core::signal::{Freshness, IntensityKind, SignalReading};
+use wattle_core::signal::{EmissionScope, Freshness, IntensityKind, PointStatus, SignalReading};
 use wattle_core::units::{GramsCo2e, Joules};
 
 /// Energy of a core-second of computing, as last metered, what it emits, and where both are from. Written by
@@ -133,6 +133,17 @@ fn describe(reading: &SignalReading, pue: f64) -> String {
         IntensityKind::Average => Some("average".to_owned()),
         IntensityKind::Marginal => Some("marginal".to_owned()),
         IntensityKind::Unknown => None,
+    });
+    words.extend(match reading.head.scope {
+        EmissionScope::Direct => Some("direct".to_owned()),
+        EmissionScope::LifeCycle => Some("life-cycle".to_owned()),
+        EmissionScope::Unknown => None,
+    });
+    words.extend(match reading.status {
+        PointStatus::Actual => Some("actual".to_owned()),
+        PointStatus::Estimated => Some("estimated".to_owned()),
+        PointStatus::Forecast => Some("forecast".to_owned()),
+        PointStatus::Unknown => None,
     });
     words.extend(match reading.freshness {
         Freshness::Fresh => None,

@@ -170,6 +170,7 @@ fn energy_goes_to_who_asked_by_the_core_time_of_its_rows() {
 fn a_hungry_model_is_booked_and_told_more_where_profiles_tell_so() {
     let watts = |name: &str, watts| (ModelName::from(name), Watts::new(watts));
     let split = PowerSplit {
+        idle_power: None,
         shared_idle_power: Some(Watts::new(4.0)),
         watts_per_core: BTreeMap::from([watts("light", 5.0), watts("heavy", 15.0)]),
     };
@@ -206,7 +207,7 @@ fn uncertainty_is_how_far_off_requests_were_told_and_unknown_until_seen() {
 
 #[test]
 fn carbon_is_told_by_the_reading_in_force_with_what_the_site_adds() {
-    use wattle_core::signal::{Quantity, SignalHead};
+    use wattle_core::signal::{EmissionScope, Freshness, IntensityKind, PointStatus, Quantity, SignalHead};
     let rate = EnergyRate::unknown();
     assert_eq!(rate.carbon(), None);
     let head = SignalHead::configured(Quantity::CarbonIntensity, "a test").into();
@@ -215,6 +216,27 @@ fn carbon_is_told_by_the_reading_in_force_with_what_the_site_adds() {
     let carbon = rate.carbon().unwrap();
     assert!((carbon.of(Joules::new(1000.0)).get() - 0.15).abs() < 1e-12);
     assert_eq!(carbon.source, "a test, PUE 1.5");
+    let head = SignalHead {
+        zone: Some("DE".into()),
+        kind: IntensityKind::Average,
+        scope: EmissionScope::LifeCycle,
+        ..SignalHead::configured(Quantity::CarbonIntensity, "a provider")
+    };
+    let mut reading = SignalReading::configured(360.0, &head.into());
+    (reading.status, reading.freshness) = (PointStatus::Forecast, Freshness::Stale);
+    rate.set_carbon(Some(&reading), &accounting);
+    let told = "a provider, zone DE, average, life-cycle, forecast, stale, PUE 1.5";
+    assert_eq!(rate.carbon().unwrap().source, told);
     rate.set_carbon(None, &accounting);
     assert_eq!(rate.carbon(), None);
+}
+
+#[test]
+fn idle_power_that_is_told_goes_before_what_the_device_says() {
+    let idle_power = Some((Watts::new(25.0), Provenance::new(Basis::Modelled, "a profile")));
+    let (mut meter, rate) = meter_of((PowerSplit { idle_power, ..PowerSplit::default() }, None));
+    let nobody = Asker::default();
+    let m = stats_of(&[(&nobody, worked(500, 1))], 0);
+    let entry = booked(&mut meter, &rate, BTreeMap::from([("m".into(), m)]));
+    assert!((entry.idle.get() - 25.0).abs() < 1e-9, "{entry:?}");
 }

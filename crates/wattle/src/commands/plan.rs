@@ -160,7 +160,7 @@ fn made(loaded: &Loaded, limit_seconds: f64) -> Result<Plan> {
     make(loaded, Restrict::default(), Effort::default(), &|| limit.saturating_sub(started.elapsed())).map_err(
         |error| match error {
             PlanError::Fleet(_) | PlanError::Nowhere(_) => anyhow::Error::new(error).context(ConfigError),
-            PlanError::Solve(_) => anyhow::Error::new(error),
+            PlanError::Solve(..) => anyhow::Error::new(error),
         },
     )
 }

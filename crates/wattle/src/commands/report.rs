@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-use wattle_core::carbon::{BOUNDARY_EXCLUDED, BOUNDARY_INCLUDED, METHOD};
+use wattle_core::carbon::{BOUNDARY_EXCLUDED, BOUNDARY_INCLUDED, CarbonAccounting, METHOD};
 use wattle_ledger::query::{Ledger, Period, Run};
 use wattle_ledger::report::{By, Line, Report, assemble, utc, write_csv};
 
@@ -166,13 +166,18 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         new_file::check(file, args.force).context(ConfigError)?;
     }
     let path = args.ledger.clone().or(config.ledger).unwrap_or_else(|| "wattle-ledger.sqlite".into());
-    let mut ledger = Ledger::open_read(&path).context(ConfigError)?;
+    let ledger = Ledger::open_read(&path).context(ConfigError)?;
     let own = config.accounting.accounting(config.device_spec.as_deref())?;
     let mut runs = ledger.runs()?;
     if let Some(embodied) = own.embodied {
         // What was booked stays; how the device was made may be told later.
         for run in &mut runs {
-            let accounting = run.accounting.get_or_insert_with(Default::default);
+            let accounting = run.accounting.get_or_insert_with(|| CarbonAccounting {
+                pue_source: Some(
+                    "not recorded by a run of another version of Wattle: the device alone".into(),
+                ),
+                ..CarbonAccounting::default()
+            });
             accounting.embodied.get_or_insert_with(|| embodied.clone());
         }
     }
@@ -183,7 +188,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     if args.baseline.is_some() {
         let models = args.models.as_deref().or(config.models.as_deref());
         let profiles = baseline::profiles(models, &args.profile)?;
-        report.baseline = Some(baseline::add(&mut report, &mut ledger, &runs, range, models, profiles)?);
+        report.baseline = Some(baseline::add(&mut report, &ledger, &runs, range, models, profiles)?);
     }
     let notes = text::notes(&report);
     if let Some(file) = &args.csv {
@@ -192,7 +197,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         new_file::write(file, &csv, args.force)?;
     }
     if let Some(file) = &args.html {
-        let page = html::page(&report, &notes, &over_time(&mut ledger, &runs, by, range, &report)?);
+        let page = html::page(&report, &notes, &over_time(&ledger, &runs, by, range, &report)?);
         new_file::write(file, page.to_html().as_bytes(), args.force)?;
     }
     if args.json {
@@ -207,7 +212,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
 
 /// What the page plots: a report by periods that suit the length of time, and the rows behind it.
 fn over_time(
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     runs: &[Run],
     by: By,
     range: wattle_ledger::report::Range,

@@ -369,7 +369,6 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let accounting = file.accounting.accounting(device_spec.as_deref())?;
     let profiles = profiles::read_all(&models, &args.profile)?;
     let profiles = policy::gate(&policy.name, device_spec.as_deref(), profiles)?;
-    let accounts = accounts::configure(args.accounts, file.accounts, &profiles, cores)?;
     let tick = Duration::from_millis(args.tick_ms.or(file.tick_ms).unwrap_or(100));
     if tick.is_zero() {
         bail!(anyhow::anyhow!("tick_ms is 0, expected at least 1").context(ConfigError));
@@ -410,6 +409,7 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let (runtime, why) = runtime_args.choose(simulated)?;
     tracing::info!(runtime = runtime.describe(), why, "runtime chosen");
 
+    let accounts = accounts::configure(args.accounts, file.accounts, &profiles, (device.info(), cores))?;
     let policy = policy::build(&policy, &models, profiles)?;
     let (live_cap, live_carbon) = file.signals.pollers(args.config.as_deref())?.start()?;
     let power_cap = signal(

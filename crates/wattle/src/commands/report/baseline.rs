@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use wattle_core::id::ModelName;
 use wattle_core::profile::Profile;
+use wattle_core::provenance::Provenance;
 use wattle_core::units::Joules;
 use wattle_ledger::query::{AccountRow, DeviceRow, GroupBy, KnownGrams, Ledger, Period, Query, Run, Span};
 use wattle_ledger::report::{BaselineFigures, BaselineTold, Of, Range, Report};
@@ -37,7 +38,7 @@ pub(super) fn profiles(
 /// Adds to `report` what its requests would have drawn. The inner error says why there is no baseline.
 pub(super) fn add(
     report: &mut Report,
-    ledger: &mut Ledger,
+    ledger: &Ledger,
     runs: &[Run],
     range: Range,
     models: Option<&Path>,
@@ -73,7 +74,9 @@ pub(super) fn add(
         Ok(replays) => replays,
         Err(why) => return Ok(Err(why)),
     };
-    let Some(source) = replays.told() else { return Ok(Err("nothing was counted".into())) };
+    let Some(Provenance { basis, source }) = replays.told() else {
+        return Ok(Err("nothing was counted".into()));
+    };
     let mut accounts: BTreeMap<(Option<Span>, Option<i64>), Vec<&AccountRow>> = BTreeMap::new();
     for account in &answer.accounts {
         accounts.entry((account.group.period, account.group.run)).or_default().push(account);
@@ -85,8 +88,11 @@ pub(super) fn add(
     let length = if is_short { "minute" } else { "hour" };
     Ok(Ok(BaselineTold {
         policy: "fixed".into(),
-        source: format!(
-            "the same rows under policy fixed, evenly over each {length}, with the knobs as at the start; {source}"
+        provenance: Provenance::new(
+            basis,
+            format!(
+                "the same rows under policy fixed, evenly over each {length}, with the knobs as at the start; {source}"
+            ),
         ),
     }))
 }
@@ -129,8 +135,8 @@ impl Replays {
     }
 
     /// How the figures are known.
-    fn told(&self) -> Option<String> {
-        self.0.values().next()?.provenance().map(|provenance| provenance.source.clone())
+    fn told(&self) -> Option<Provenance> {
+        self.0.values().next()?.provenance().cloned()
     }
 
     /// Replays the time of `device` and adds what it would have drawn to `report`.

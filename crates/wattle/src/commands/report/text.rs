@@ -1,8 +1,7 @@
 //! A report on the terminal: a table, and beneath it what its figures rest on.
 
-use std::collections::BTreeSet;
-
 use wattle_core::carbon::act::INTENSITIES;
+use wattle_core::provenance::Basis;
 use wattle_core::units::{CarbonIntensity, Watts};
 use wattle_ledger::report::{DeviceTold, KNOWN_ENOUGH, Line, Report, crossovers, utc};
 
@@ -120,6 +119,14 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
         notes.push("market-based: no contract is told (market_intensity_g_per_kwh in [accounting])".into());
     }
     notes.extend(sources.market.iter().map(|source| format!("market-based by {source}")));
+    if let Some(share) =
+        report.total.reserved.market_share().filter(|share| (f64::MIN_POSITIVE..1.0).contains(share))
+    {
+        let share = figure(Some(share * 100.0));
+        notes.push(format!(
+            "market-based grams are of {share} % of the energy: the rest had no contract or no known carbon"
+        ));
+    }
     notes.extend(report.devices.iter().flat_map(|device| device_notes(device, report.intensity)));
     notes.push(
         "with idle: idle energy and all reserved time of the device, shared by busy time, which the SCI counts \
@@ -131,10 +138,10 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
         Some(Err(why)) => notes.push(format!("no baseline: {why}")),
         Some(Ok(told)) => {
             notes.push(format!(
-                "baseline {} is modelled: {}; compare with Wh and gCO2e, not with those with idle",
-                told.policy, told.source
+                "baseline {} is {}; compare with Wh and gCO2e, not with those with idle",
+                told.policy, told.provenance
             ));
-            notes.extend(against(report));
+            notes.extend(against(report, told.provenance.basis));
         }
     }
     notes
@@ -182,7 +189,7 @@ fn watts(power: Watts) -> String {
 }
 
 /// What was drawn against the baseline, all together.
-fn against(report: &Report) -> Option<String> {
+fn against(report: &Report, of_baseline: Basis) -> Option<String> {
     let baseline = report.total.baseline.as_ref()?;
     let drawn = report.total.busy.energy;
     let change = (drawn / baseline.energy - 1.0) * 100.0;
@@ -194,9 +201,8 @@ fn against(report: &Report) -> Option<String> {
     if change.is_finite() {
         text += &format!(" ({change:+.1} %)");
     }
-    let bases: BTreeSet<String> = report.total.basis.iter().map(ToString::to_string).collect();
-    for basis in bases {
-        text += &format!("; {basis} against modelled");
+    if let Some(basis) = report.total.basis {
+        text += &format!("; {basis} against {of_baseline}");
     }
     if baseline.refused_rows > 0.0 {
         text += &format!("; fixed would not have answered {} rows", figure(Some(baseline.refused_rows)));
