@@ -6,7 +6,7 @@ mod tests;
 use serde::Serialize;
 
 use crate::fleet::{FleetError, Loaded, Objective, SOURCES, sized};
-use crate::options::{Options, Restrict, options};
+use crate::options::{Options, Restrict, options, options_with};
 use crate::plan::{Plan, plan};
 use crate::solve::{Effort, SolveError, TimeLeft, solve};
 
@@ -18,6 +18,9 @@ const PLAN_SHARE: f64 = 0.1;
 const FINEST_LOAD: f64 = 1.02;
 /// Loads are looked at from this share of the fleet's to this.
 const LOADS: (f64, f64) = (0.1, 2.0);
+
+/// Parts that a model of a plan is cut in, at most: what `most_replicas` may be.
+const MOST_PARTS: u32 = 64;
 
 /// No plan.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -103,13 +106,16 @@ pub struct Compared {
     pub why_none: Option<String>,
 }
 
+/// No device is shared, and there are enough for each part of each model to have one.
+fn alone(loaded: &Loaded) -> Restrict {
+    let models = u32::try_from(loaded.fleet.models.len()).unwrap_or(u32::MAX);
+    Restrict { alone: true, devices_times: models.saturating_mul(loaded.fleet.most_replicas) }
+}
+
 /// One model for each device, with as many devices as that takes, and as few devices as possible. Both are
 /// free to choose clocks and batch sizes.
 pub fn comparisons(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -> Vec<Compared> {
-    let times = u32::try_from(loaded.fleet.models.len())
-        .unwrap_or(u32::MAX)
-        .saturating_mul(loaded.fleet.most_replicas);
-    let alone = brief(loaded, Restrict { alone: true, devices_times: times.max(1) }, effort, time);
+    let alone = brief(loaded, alone(loaded), effort, time);
     let mut fullest = loaded.clone();
     fullest.fleet.objective = Objective::Devices;
     let fullest = brief(&fullest, Restrict::default(), effort, time);
@@ -162,7 +168,7 @@ pub fn drivers(loaded: &Loaded, now: &Plan, effort: Effort, time: TimeLeft<'_>) 
         look("size of rows, a quarter", resized(loaded, 0.25), Restrict::default());
         look("size of rows, four times", resized(loaded, 4.0), Restrict::default());
     }
-    look("no co-location", loaded.clone(), Restrict { alone: true, devices_times: 64 });
+    look("no co-location", loaded.clone(), alone(loaded));
     drivers
 }
 
@@ -190,11 +196,16 @@ fn resized(loaded: &Loaded, factor: f64) -> Loaded {
 }
 
 /// What `kept`, its tenants staying in their slots, comes to in `loaded`, at the best clocks and batch sizes; `None` where it
-/// can't serve it.
+/// can't serve it, or has devices that are not there.
 pub fn kept_value(loaded: &Loaded, kept: &Plan) -> Option<f64> {
-    let made = options(loaded, Restrict::default()).ok()?;
+    let model_of = |name: &str| loaded.fleet.models.iter().position(|entry| entry.name == name);
+    // A model stays cut as it is, though at today's load another cut may be the least.
+    let tenants = kept.devices.iter().flat_map(|device| &device.tenants);
+    let cuts = tenants.filter_map(|tenant| Some((model_of(&tenant.model)?, parts_of(tenant.share)?)));
+    let made = options_with(loaded, Restrict::default(), &cuts.collect::<Vec<_>>()).ok()?;
     let mut value = made.idle_cost;
     let mut served = vec![0.0; loaded.fleet.models.len()];
+    let mut free: Vec<u32> = loaded.fleet.devices.iter().map(|entry| entry.count).collect();
     for device in &kept.devices {
         let index = made.kinds.iter().position(|facts| facts.name == device.kind)?;
         let (facts, kind) = (made.kinds.get(index)?, made.instance.kinds.get(index)?);
@@ -203,10 +214,14 @@ pub fn kept_value(loaded: &Loaded, kept: &Plan) -> Option<f64> {
             .iter()
             .map(|tenant| {
                 let slot = facts.slots.iter().position(|slot| slot.to_string() == tenant.slot)?;
-                let model = loaded.fleet.models.iter().position(|entry| entry.name == tenant.model)?;
-                Some((slot, model, (1.0 / tenant.share).round() as u32))
+                Some((slot, model_of(&tenant.model)?, parts_of(tenant.share)?))
             })
             .collect::<Option<_>>()?;
+        let left = free.get_mut(index)?;
+        *left = left.checked_sub(1)?;
+        if !kind.layouts.iter().any(|layout| has_room(layout, &seats)) {
+            return None;
+        }
         let at_clock = |clock: &crate::instance::Clock| {
             // Of several ways to run, that of least draw: they differ in how long they are busy by little.
             let entries = seats.iter().map(|(slot, model, parts)| {
@@ -222,6 +237,21 @@ pub fn kept_value(loaded: &Loaded, kept: &Plan) -> Option<f64> {
         seats.iter().for_each(|(_, model, parts)| served[*model] += 1.0 / f64::from(*parts));
     }
     served.iter().all(|share| *share >= 1.0 - 1e-9).then_some(value)
+}
+
+/// In how many parts a model is cut that has `share` in a slot; `None` for a share that no plan has.
+fn parts_of(share: f64) -> Option<u32> {
+    let parts = (1.0 / share).round() as u32;
+    (1..=MOST_PARTS).contains(&parts).then_some(parts)
+}
+
+/// Whether `layout` has a slot for each of `seats`.
+fn has_room(layout: &[usize], seats: &[(usize, usize, u32)]) -> bool {
+    let mut free = layout.to_vec();
+    seats.iter().all(|(slot, ..)| {
+        let place = free.iter().position(|have| have == slot);
+        place.map(|place| free.swap_remove(place)).is_some()
+    })
 }
 
 /// A range of something over which the same models share in the same way.
@@ -276,16 +306,20 @@ pub fn flips_by_intensity(loaded: &Loaded, effort: Effort, time: TimeLeft<'_>) -
         if !(crossing > 0.0 && crossing < high) {
             continue;
         }
-        let Some(Ok(middle)) = at(crossing) else {
-            crossings.push(crossing);
-            continue;
-        };
-        if middle.value < (a.0 + a.1 * crossing) * (1.0 - 1e-7) {
+        let middle = at(crossing).and_then(Result::ok);
+        let is_proved = middle.as_ref().is_some_and(|middle| middle.proved);
+        if let Some(middle) = middle.filter(|plan| plan.value < (a.0 + a.1 * crossing) * (1.0 - 1e-7)) {
             plans.push(middle);
             open.push((low, plans.len() - 1));
             open.push((plans.len() - 1, top));
-        } else {
-            crossings.push(crossing);
+            continue;
+        }
+        crossings.push(crossing);
+        if !is_proved {
+            // A third plan may be better somewhere between the two.
+            for plan in [low, top] {
+                plans[plan].proved = false;
+            }
         }
     }
     found.clear();

@@ -152,6 +152,8 @@ pub struct DeviceEntry {
     pub idle_power_watts: Option<f64>,
     /// Draw of shared parts while anything runs, `P_OI`, in place of what the spec's curve tells.
     pub shared_idle_power_watts: Option<f64>,
+    /// A file of `wattle profile --sharing`, from which the two above and κ are fitted; none of the three beside it.
+    pub shared_power: Option<String>,
     /// κ of the fit of shared power: see [`wattle_core::shared_power`]. Draws add up by default.
     pub overlap_per_watt: Option<f64>,
     /// Emissions of making one, in place of the spec's.

@@ -83,6 +83,8 @@ pub struct KindFacts {
     pub clocks: Vec<Option<Megahertz>>,
     /// Embodied emissions of an hour, in grams; `None`: unknown.
     pub embodied_grams_per_hour: Option<f64>,
+    /// What one costs that nobody uses; 0 where those don't count.
+    pub idle_cost: f64,
 }
 
 /// A fleet as numbers, and what the numbers stand for.
@@ -122,6 +124,15 @@ struct Weights {
 /// # Errors
 /// Where a figure that the objective needs is unknown.
 pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetError> {
+    options_with(loaded, restrict, &[])
+}
+
+/// As [`options`], and models cut in `also` so many parts, where that is not what they are cut in anyway.
+pub(crate) fn options_with(
+    loaded: &Loaded,
+    restrict: Restrict,
+    also: &[(usize, u32)],
+) -> Result<Options, FleetError> {
     let fleet = &loaded.fleet;
     let mut made = Options {
         instance: Instance { models: fleet.models.len(), kinds: Vec::new() },
@@ -136,10 +147,14 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
     let mut fits = Vec::new();
     // The fewest parts in which each kind of device carries a model. More would only help to fill corners.
     let mut cuts: Vec<BTreeSet<u32>> = vec![BTreeSet::new(); fleet.models.len()];
+    for (model, parts) in also {
+        cuts[*model].insert(*parts);
+    }
     let devices: f64 = fleet.devices.iter().map(|entry| f64::from(entry.count)).sum();
     for (index, entry) in fleet.devices.iter().enumerate() {
         let (slots, layouts) = ways_to_cut(loaded, index, restrict, &mut made.notes);
         let idle = rows.idle_watts(index)?;
+        made.notes.extend(rows.of_shared_power(index));
         let embodied = embodied_grams_per_hour(loaded, index);
         if embodied.is_none() && fleet.objective == Objective::Carbon {
             return Err(FleetError {
@@ -159,16 +174,13 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
             Objective::Devices => Weights { per_watt: 0.5 / (MOST_WATTS * devices.max(1.0)), fixed: 1.0 },
         };
         let count = entry.count.saturating_mul(restrict.devices_times.max(1));
-        let mut fixed = weights.fixed;
-        if fleet.idle_counts && fleet.objective != Objective::Devices {
-            let idle_cost = weights.fixed + weights.per_watt * idle;
-            made.idle_cost += idle_cost * f64::from(entry.count);
-            fixed -= idle_cost;
-        }
+        let counts = fleet.idle_counts && fleet.objective != Objective::Devices;
+        let idle_cost = if counts { weights.fixed + weights.per_watt * idle } else { 0.0 };
+        made.idle_cost += idle_cost * f64::from(entry.count);
         let clocks = rows.clocks(index)?;
         let mut kind = Kind {
             count,
-            fixed,
+            fixed: weights.fixed - idle_cost,
             per_watt: weights.per_watt,
             overlap: entry.overlap_per_watt.unwrap_or(0.0),
             layouts,
@@ -185,6 +197,9 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
         for (model, cuts) in cuts.iter_mut().enumerate() {
             let found = Fits::find(&mut rows, index, model, &slots, &clocks);
             match found {
+                Ok(_) if entry.count == 0 => {
+                    reasons.entry(model).or_default().push(format!("{}: its count is 0", entry.name));
+                }
                 Ok(found) => {
                     cuts.extend(found.least.iter().flatten().copied().min());
                     fits.push(found);
@@ -200,6 +215,7 @@ pub fn options(loaded: &Loaded, restrict: Restrict) -> Result<Options, FleetErro
             slots,
             clocks,
             embodied_grams_per_hour: embodied,
+            idle_cost,
         });
     }
     for found in &fits {
@@ -411,7 +427,7 @@ fn chosen(group: &[Fitted], load: f64, slo: f64, floor: f64, headroom: f64) -> O
     let (fitted, tail) = keeps?;
     let smallest = group
         .iter()
-        .find(|other| other.batch_size <= fitted.batch_size && other.capacity_rps >= load)
+        .find(|other| other.batch_size <= fitted.batch_size && other.capacity_rps * other.most_busy >= load)
         .unwrap_or(fitted);
     let busy = load / smallest.capacity_rps;
     let draw = busy * (smallest.watts - floor).max(0.0);

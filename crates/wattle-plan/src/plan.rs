@@ -128,8 +128,17 @@ pub fn plan(loaded: &Loaded, options: &Options, solved: &Solved) -> Plan {
             device(loaded, options, column, *number)
         })
         .collect();
-    let basis = devices.iter().flat_map(|device| device.tenants.iter().map(|tenant| tenant.basis)).max();
-    let (value, bound) = (solved.value + options.idle_cost, solved.bound + options.idle_cost);
+    let of_tenants = devices.iter().flat_map(|device| device.tenants.iter().map(|tenant| tenant.basis));
+    let of_devices = loaded.devices.iter().filter_map(|device| device.shared_power.as_ref());
+    let basis = of_tenants.chain(of_devices.map(|known| known.basis)).max();
+    // Devices that the fleet has not do not idle when they are free: each costs all that it costs.
+    let beyond: f64 = (loaded.fleet.devices.iter().zip(&options.kinds).enumerate())
+        .map(|(kind, (entry, facts))| {
+            let used = numbers.get(&kind).copied().unwrap_or(0);
+            facts.idle_cost * f64::from(used.saturating_sub(entry.count))
+        })
+        .sum();
+    let (value, bound) = (solved.value + options.idle_cost + beyond, solved.bound + options.idle_cost);
     Plan {
         wattle_plan: FORMAT_VERSION,
         objective: loaded.fleet.objective,
@@ -139,7 +148,7 @@ pub fn plan(loaded: &Loaded, options: &Options, solved: &Solved) -> Plan {
         value,
         bound,
         gap: if value > 0.0 { ((value - bound) / value).max(0.0) } else { 0.0 },
-        proved: solved.proved,
+        proved: solved.proved && beyond <= 0.0,
         basis: basis.unwrap_or(Basis::Modelled).max(Basis::Modelled),
         totals: totals(loaded, options, &devices),
         devices,

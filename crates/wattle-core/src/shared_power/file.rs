@@ -27,12 +27,13 @@ use crate::units::{Megahertz, Watts};
 /// The version of the format that this code reads and writes.
 const FORMAT_VERSION: u32 = 1;
 
-const HEAD: [&str; 13] = [
+const HEAD: [&str; 14] = [
     "wattle_sharing",
     "device",
     "slice_means",
     "static_watts",
     "core_clock_mhz",
+    "batch_size",
     "power_basis",
     "power_source",
     "runtime",
@@ -60,6 +61,9 @@ pub struct SharingFile {
     /// Core clock at which all was measured; `None`: as the device chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub core_clock_mhz: Option<Megahertz>,
+    /// Batch size of every model; `None`: each one's largest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_size: Option<u32>,
     /// How power is known.
     pub power_basis: Basis,
     /// By which counter, or which model of power.
@@ -116,14 +120,6 @@ pub enum SharingFileError {
         /// What could stand there, and what to do.
         expected: String,
     },
-    /// Its measurements tell too little.
-    #[error("{file}: {error}")]
-    Fit {
-        /// The file.
-        file: String,
-        /// Why.
-        error: SharedPowerError,
-    },
 }
 
 impl SharingFile {
@@ -135,6 +131,7 @@ impl SharingFile {
             slice_means,
             static_watts,
             core_clock_mhz: None,
+            batch_size: None,
             power_basis: power.basis,
             power_source: power.source,
             runtime: None,
@@ -170,6 +167,25 @@ impl SharingFile {
             let found = format!("wattle_sharing = {}", file.wattle_sharing);
             return Err(wrong(1, found, format!("{FORMAT_VERSION}; measure anew with this version")));
         }
+        let is_power = |power: Watts| power.get().is_finite() && power >= Watts::ZERO;
+        if !is_power(file.static_watts) {
+            let found = format!("static_watts = {}", file.static_watts.get());
+            return Err(wrong(line_of_key(text, "static_watts"), found, "watts of at least 0".into()));
+        }
+        for (index, row) in file.measured.iter().enumerate() {
+            let number = index + 1;
+            let wrong =
+                |found: String, expected: &str| wrong(line_of_row(text, index), found, expected.into());
+            if row.tenants.is_empty() {
+                let found = format!("measurement {number} of nobody");
+                return Err(wrong(found, "at least one tenant; static_watts is what is drawn with none"));
+            }
+            let ci95 = row.power_watts_ci95.unwrap_or(Watts::ZERO);
+            if let Some(power) = [row.power_watts, ci95].into_iter().find(|power| !is_power(*power)) {
+                let found = format!("{} watts in measurement {number}", power.get());
+                return Err(wrong(found, "watts of at least 0; correct the row or measure it anew"));
+            }
+        }
         Ok(file)
     }
 
@@ -186,7 +202,7 @@ impl SharingFile {
     /// # Errors
     /// As [`SharedPower::fit`].
     pub fn fit(&self) -> Result<SharedPower, SharedPowerError> {
-        SharedPower::fit(self.static_watts, &self.rows(false))
+        SharedPower::fit(self.static_watts, &self.rows(false)).map_err(|error| self.numbered(false, error))
     }
 
     /// How far `fit` is off over the measurements that are held out.
@@ -194,12 +210,25 @@ impl SharingFile {
     /// # Errors
     /// As [`SharedPower::error_report`], so also where nothing is held out.
     pub fn error_report(&self, fit: &SharedPower) -> Result<ErrorReport, SharedPowerError> {
-        fit.error_report(&self.rows(true))
+        fit.error_report(&self.rows(true)).map_err(|error| self.numbered(true, error))
     }
 
     /// How power is known.
     pub fn power_provenance(&self) -> Provenance {
         Provenance::new(self.power_basis, self.power_source.as_str())
+    }
+
+    /// `error` with the measurement numbered as it is in the file, not among those that are held out or not.
+    fn numbered(&self, held_out: bool, mut error: SharedPowerError) -> SharedPowerError {
+        if let SharedPowerError::Power { number, .. }
+        | SharedPowerError::NoTenant { number }
+        | SharedPowerError::Fitted { number } = &mut error
+            && let Some(before) = number.checked_sub(1)
+        {
+            let mut rows = self.measured.iter().enumerate().filter(|(_, row)| row.held_out == held_out);
+            *number = rows.nth(before).map_or(*number, |(index, _)| index + 1);
+        }
+        error
     }
 
     fn rows(&self, held_out: bool) -> Vec<Measured> {
@@ -211,6 +240,17 @@ impl SharingFile {
 /// The line of the byte at `offset`, counted from 1.
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// The line of `key` in the head of a file; 0 where it is not found.
+fn line_of_key(text: &str, key: &str) -> usize {
+    text.lines().position(|line| line.trim_start().starts_with(key)).map_or(0, |place| place + 1)
+}
+
+/// The line of the table of a measurement, counted from 0; 0 where they are not written as tables.
+fn line_of_row(text: &str, index: usize) -> usize {
+    let mut lines = text.lines().enumerate().filter(|(_, line)| line.trim().starts_with("[[measured]]"));
+    lines.nth(index).map_or(0, |(place, _)| place + 1)
 }
 
 /// The key that serde did not know, from its words.
@@ -272,5 +312,26 @@ mod tests {
         let told = error(&good.replace("wattle_sharing = 1", "wattle_sharing = 7"));
         assert!(told.contains("wattle_sharing = 7") && told.contains("measure anew"), "{told}");
         assert!(error("").contains("device") || error("").contains("wattle_sharing"), "{}", error(""));
+    }
+
+    #[test]
+    fn a_power_that_can_not_be_is_told_with_its_line_and_its_number_in_the_file() {
+        let good = file().to_text().unwrap();
+        let error = |text: &str| SharingFile::parse(text, "sharing.toml").unwrap_err().to_string();
+        let told = error(&good.replace("power_watts = 90.0", "power_watts = nan"));
+        let line = 1 + good.lines().enumerate().filter(|(_, line)| *line == "[[measured]]").nth(1).unwrap().0;
+        assert!(
+            told.starts_with(&format!("sharing.toml, line {line}: found NaN watts in measurement 2")),
+            "{told}"
+        );
+        assert!(
+            error(&good.replace("static_watts = 45.0", "static_watts = -1.0")).contains("static_watts = -1")
+        );
+        // The fit sees the fourth row as its third, where the second is held out.
+        let mut file = file();
+        let held_out = file.measured.pop().unwrap();
+        file.measured.insert(1, held_out);
+        file.measured[3].power_watts = Watts::new(1.0);
+        assert!(file.fit().unwrap_err().to_string().starts_with("measurement 4:"), "{:?}", file.fit());
     }
 }

@@ -8,6 +8,9 @@ use wattle_core::nearest::nearest;
 /// Devices of a kind, at most: more are a slip of the pen.
 const MOST_DEVICES: u32 = 100_000;
 
+/// Where a trace may begin, at most: beyond, no time is counted.
+const MOST_START_SECONDS: f64 = 1e10;
+
 struct Blame<'a>(&'a str);
 
 impl Blame<'_> {
@@ -104,7 +107,8 @@ fn grid(grid: &Grid, blame: &Blame<'_>) -> Result<(), FleetError> {
     }
     if let Some(start) = grid.start_seconds {
         blame.unless(grid.trace.is_some(), "grid.start_seconds", start, "it only with trace")?;
-        blame.unless(is_amount(start), "grid.start_seconds", start, "a number of at least 0")?;
+        let is_fine = is_amount(start) && start <= MOST_START_SECONDS;
+        blame.unless(is_fine, "grid.start_seconds", start, "a number in 0 to 1e10")?;
     }
     Ok(())
 }
@@ -130,6 +134,13 @@ fn device(entry: &DeviceEntry, blame: &Blame<'_>) -> Result<(), FleetError> {
         if let Some(value) = value {
             blame.unless(is_amount(value), &place(key), value, "a number of at least 0")?;
         }
+    }
+    if entry.shared_power.is_some() {
+        let figures = [entry.idle_power_watts, entry.shared_idle_power_watts, entry.overlap_per_watt];
+        let expected =
+            "the file alone: idle_power_watts, shared_idle_power_watts and overlap_per_watt are in it";
+        let place = place("shared_power");
+        blame.unless(figures.iter().all(Option::is_none), &place, "figures beside it", expected)?;
     }
     if let Some(clocks) = &entry.clocks_mhz {
         let is_fine = !clocks.is_empty() && clocks.iter().all(|clock| is_positive(*clock));

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use wattle_core::analytic::networks::{self, Network};
 use wattle_core::device_spec::{self, DeviceSpec};
 use wattle_core::nearest::nearest;
 use wattle_core::profile::Profile;
 use wattle_core::provenance::{Basis, Provenance};
+use wattle_core::shared_power::{SharedPowerError, SharingFile};
 use wattle_core::signal::{AfterEnd, Signal, Trace};
 use wattle_core::time::Timestamp;
 
-use super::{Fleet, FleetError, SOURCES};
+use super::{DeviceEntry, Fleet, FleetError, SOURCES};
 
 /// The column of a trace of carbon intensity.
 const COLUMN: &str = "carbon_intensity_g_per_kwh";
@@ -44,6 +45,8 @@ pub struct Loaded {
 pub struct Device {
     /// The spec.
     pub spec: DeviceSpec,
+    /// How its shared power is known, where a file of it was fitted.
+    pub shared_power: Option<Provenance>,
 }
 
 /// What is known of a model.
@@ -55,7 +58,8 @@ pub struct Source {
     pub profiles: BTreeMap<String, Arc<Profile>>,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct LoadLine {
     model: String,
     load_rps: f64,
@@ -103,7 +107,16 @@ pub fn load(
                 "correct it",
             )
         })?;
-        devices.push(Device { spec });
+        devices.push(Device { spec, shared_power: None });
+    }
+    for (entry, device) in fleet.devices.iter_mut().zip(&mut devices) {
+        let Some(path) = entry.shared_power.clone() else { continue };
+        let place = format!("devices {:?}, shared_power", entry.name);
+        let text = text_of(&place, &path)?;
+        let known = take_shared_power(entry, &text, &path);
+        device.shared_power = Some(known.map_err(|found| {
+            wrong(&place, found, "a file of wattle profile --sharing that can be fitted", "measure it anew")
+        })?);
     }
     let mut sources = Vec::new();
     let mut known: BTreeMap<&str, Arc<Profile>> = BTreeMap::new();
@@ -158,6 +171,26 @@ pub fn load(
     Ok(Loaded { fleet, file: file.to_owned(), devices, sources, intensity, intensity_known, hours })
 }
 
+/// Takes `P_S`, `P_OI` and κ from the sharing file `text`; how they are known, or why there are none.
+fn take_shared_power(entry: &mut DeviceEntry, text: &str, path: &str) -> Result<Provenance, String> {
+    let file = SharingFile::parse(text, path).map_err(|error| error.to_string())?;
+    let fit = file.fit().map_err(|error| format!("{path}: {error}"))?;
+    let error = match file.error_report(&fit) {
+        Ok(errors) => {
+            let share = errors.mean_abs_error_share_corrected.unwrap_or(errors.mean_abs_error_share_additive);
+            format!("off by {:.1} % on {} sets not fitted", share * 100.0, errors.sets)
+        }
+        Err(SharedPowerError::NothingHeldOut) => "its error unknown, as nothing was held out".to_owned(),
+        Err(error) => return Err(format!("{path}: {error}")),
+    };
+    entry.idle_power_watts = Some(fit.static_power.get());
+    entry.shared_idle_power_watts = Some(fit.shared_idle_power.get());
+    entry.overlap_per_watt = fit.overlap_per_watt;
+    let at = file.core_clock_mhz.map_or(String::new(), |clock| format!(" at {} MHz", clock.get()));
+    let source = format!("{path}, fitted on power {}{at}, {error}", file.power_provenance());
+    Ok(Provenance::new(file.power_basis.max(Basis::Modelled), source))
+}
+
 /// The network with so many times the work for each row: attention grows by more, which is left out.
 pub(crate) fn sized(network: Network, size: f64) -> Network {
     Network {
@@ -169,10 +202,10 @@ pub(crate) fn sized(network: Network, size: f64) -> Network {
     }
 }
 
-fn parse_loads(text: &str, path: &str) -> Result<Vec<(String, f64)>, FleetError> {
+fn parse_loads(text: &str, path: &str) -> Result<BTreeMap<String, f64>, FleetError> {
     let mut reader =
         csv::ReaderBuilder::new().comment(Some(b'#')).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let mut loads = Vec::new();
+    let mut loads = BTreeMap::new();
     for (index, line) in reader.deserialize::<LoadLine>().enumerate() {
         let wrong = |found: String| FleetError {
             file: path.to_owned(),
@@ -185,7 +218,9 @@ fn parse_loads(text: &str, path: &str) -> Result<Vec<(String, f64)>, FleetError>
         if !(line.load_rps.is_finite() && line.load_rps > 0.0) {
             return Err(wrong(format!("{} for {}", line.load_rps, line.model)));
         }
-        loads.push((line.model, line.load_rps));
+        if let Some(before) = loads.insert(line.model.clone(), line.load_rps) {
+            return Err(wrong(format!("{:?} a second time, first with {before}", line.model)));
+        }
     }
     Ok(loads)
 }

@@ -59,6 +59,19 @@ impl<'l> Rows<'l> {
         })
     }
 
+    /// How it is known what several models draw at once.
+    pub(super) fn of_shared_power(&self, device: usize) -> Option<String> {
+        let (entry, known) = (&self.loaded.fleet.devices[device], &self.loaded.devices[device].shared_power);
+        let name = &entry.name;
+        let adds_up = "what several models draw at once is added up, as no overlap is known";
+        match (known, entry.overlap_per_watt) {
+            (Some(known), Some(_)) => Some(format!("{name}: shared power {known}")),
+            (Some(known), None) => Some(format!("{name}: shared power {known}; {adds_up}")),
+            (None, Some(_)) => None,
+            (None, None) => Some(format!("{name}: {adds_up}")),
+        }
+    }
+
     /// `P_OI` at a clock, given `P_S`.
     pub(super) fn shared_idle_watts(
         &self,

@@ -92,3 +92,39 @@ fn neighbours_slow_a_model_down_by_what_is_assumed_and_never_overfill_the_device
     assert!(entry_in(&made, &Slot::SharedBy(2)).is_none());
     assert!(made.notes.iter().any(|note| note.contains("assumed: a guess")));
 }
+
+#[test]
+fn a_share_of_a_device_is_never_busy_for_longer_than_its_share_of_the_time() {
+    let row = |batch_size, capacity_rps| Fitted {
+        batch_size,
+        instances: 1,
+        capacity_rps,
+        tail_seconds: 0.01,
+        watts: 100.0,
+        most_busy: 0.5,
+        basis: Basis::Assumed,
+    };
+    // One at a time would keep up, but only with the whole device.
+    let (choice, busy, _) = chosen(&[row(1, 100.0), row(8, 400.0)], 80.0, 10.0, 50.0, 0.95).unwrap();
+    assert_eq!((choice.batch_size, busy), (8, 0.2));
+}
+
+#[test]
+fn a_kind_of_which_there_is_none_is_told_as_the_reason() {
+    let text = r#"
+grid = { source = "gas" }
+[[devices]]
+name = "a100"
+spec = "nvidia-a100-40gb"
+count = 0
+[[models]]
+name = "photos"
+network = "resnet50"
+load_rps = 10
+slo_ms = 100
+"#;
+    let fleet = Fleet::parse(text, "FLEET.toml").unwrap();
+    let loaded = load(fleet, "FLEET.toml", &|_| Err("no files here".to_owned())).unwrap();
+    let made = options(&loaded, Restrict::default()).unwrap();
+    assert_eq!(made.nowhere.get(&0).map(String::as_str), Some("a100: its count is 0"));
+}

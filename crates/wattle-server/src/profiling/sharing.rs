@@ -163,6 +163,7 @@ impl Bench {
         let power = self.sampler.device().info().power_provenance.clone();
         let mut file =
             SharingFile::new(self.info.description.clone(), plan.slice_means.clone(), static_watts, power);
+        file.batch_size = plan.batch_size;
         file.runtime = Some(self.runtime());
         (file.driver, file.sensors) = (told.driver, told.sensors);
         file.ambient = Some(self.ambient());
