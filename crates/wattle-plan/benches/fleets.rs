@@ -57,12 +57,7 @@ const CASES: [Case; 5] = [
     Case {
         name: "200-on-50-older",
         models: 200,
-        devices: &[
-            ("nvidia-a100-40gb", 24),
-            ("nvidia-a100-80gb", 12),
-            ("nvidia-v100", 8),
-            ("nvidia-p40", 6),
-        ],
+        devices: &[("nvidia-a100-40gb", 24), ("nvidia-a100-80gb", 12), ("nvidia-v100", 8), ("nvidia-p40", 6)],
         load: 0.12,
         limit: Duration::from_secs(55),
     },

@@ -276,11 +276,11 @@ mod tests {
             });
         };
         let (light, a, b) = (tenant("light", "1/7"), tenant("a", "4/7"), tenant("b", "3/7"));
-        row(&[light.clone()], 80.0, false);
+        row(std::slice::from_ref(&light), 80.0, false);
         row(&[light.clone(), light.clone()], 90.0, false);
         row(&[light.clone(), light.clone(), light], 100.0, false);
-        row(&[a.clone()], 150.0, false);
-        row(&[b.clone()], 120.0, false);
+        row(std::slice::from_ref(&a), 150.0, false);
+        row(std::slice::from_ref(&b), 120.0, false);
         row(&[a, b], 200.0, true);
         file
     }

@@ -24,7 +24,7 @@ use wattle_core::policies::carbon_budget::CarbonBudgetOptions;
 use wattle_core::policies::dvfs::DvfsOptions;
 use wattle_core::policies::least_power_table::LeastPowerOptions;
 use wattle_core::refinement::RefinementOptions;
-use wattle_core::signal::{AfterEnd, Quantity, Signal, Trace};
+use wattle_core::signal::Quantity;
 use wattle_core::units::Watts;
 use wattle_device::cpu::{CoreBudget, CpuPowerEstimate};
 use wattle_device::held::Held;
@@ -33,7 +33,6 @@ use wattle_runtime::choice::RuntimeChoice;
 use wattle_runtime::runtime::Runtime;
 use wattle_runtime::simulated::SimulatedRuntime;
 use wattle_server::clock::Clock;
-use wattle_server::control_loop::SignalSource;
 use wattle_server::serve::{ServeConfig, ServeError, Server};
 
 use self::ledger::LedgerRetention;
@@ -412,14 +411,14 @@ fn configure(args: ServeArgs, file: ServeFile, cores: u32) -> Result<ServeConfig
     let accounts = accounts::configure(args.accounts, file.accounts, &profiles, (device.info(), cores))?;
     let policy = policy::build(&policy, &models, profiles)?;
     let (live_cap, live_carbon) = file.signals.pollers(args.config.as_deref())?.start()?;
-    let power_cap = signal(
+    let power_cap = signals::configured(
         (args.power_cap_watts, args.power_cap_trace),
         (file.power_cap_watts, file.power_cap_trace),
         "power_cap_watts",
         Quantity::Power,
     )?;
     let power_cap = signals::one_of(power_cap, live_cap, "power_cap_watts or power_cap_trace", "power_cap")?;
-    let carbon_intensity = signal(
+    let carbon_intensity = signals::configured(
         (args.carbon_intensity, args.carbon_trace),
         (file.carbon_intensity, file.carbon_trace),
         "carbon_intensity_g_per_kwh",
@@ -471,32 +470,4 @@ pub(crate) fn estimate(idle: Option<f64>, full: Option<f64>) -> Result<Option<Cp
         _ => Err(anyhow::anyhow!("cpu_idle_watts and cpu_full_watts go together: expected both or neither"))
             .context(ConfigError),
     }
-}
-
-/// A constant or a trace, and where it is from. What the command line says of either goes before the file.
-fn signal(
-    flags: (Option<f64>, Option<PathBuf>),
-    file: (Option<f64>, Option<PathBuf>),
-    column: &str,
-    quantity: Quantity,
-) -> Result<Option<SignalSource>> {
-    let of = |signal, source: String| Some(SignalSource::configured(signal, quantity, source));
-    let (constant, trace) = if flags.0.is_some() || flags.1.is_some() { flags } else { file };
-    if constant.is_some() && trace.is_some() {
-        return Err(anyhow::anyhow!("{column} is given as a constant and as a trace, expected one of them"))
-            .context(ConfigError);
-    }
-    if let Some(value) = constant {
-        if !value.is_finite() || value < 0.0 {
-            return Err(anyhow::anyhow!("{column} is {value}, expected 0 or more")).context(ConfigError);
-        }
-        return Ok(of(Signal::Constant(value), "assumed: a constant from the configuration".into()));
-    }
-    let Some(path) = &trace else { return Ok(None) };
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("failed to read {}", path.display()))
-        .context(ConfigError)?;
-    let trace =
-        Trace::parse(&text, &path.display().to_string(), column, AfterEnd::Repeat).context(ConfigError)?;
-    Ok(of(Signal::Trace(trace), format!("assumed: the trace {}", path.display())))
 }

@@ -1,4 +1,4 @@
-//! `[signals]` of `wattle.toml`: carbon intensity, the power cap and a site's supply, from live sources.
+//! Carbon intensity and the power cap: by flags, or by `[signals]` of `wattle.toml` from live sources.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
-use wattle_core::signal::Quantity;
 use wattle_core::signal::series::{Fallback, StalenessRule};
+use wattle_core::signal::{AfterEnd, Quantity, Signal, Trace};
 use wattle_core::time::UnixTime;
 use wattle_server::control_loop::SignalSource;
 use wattle_signals::config::{SourceConfig, build};
@@ -286,6 +286,34 @@ pub(crate) fn one_of(
 fn user_cache() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
     absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))
+}
+
+/// A constant or a trace, and where it is from. What the command line says of either goes before the file.
+pub(super) fn configured(
+    flags: (Option<f64>, Option<PathBuf>),
+    file: (Option<f64>, Option<PathBuf>),
+    column: &str,
+    quantity: Quantity,
+) -> Result<Option<SignalSource>> {
+    let of = |signal, source: String| Some(SignalSource::configured(signal, quantity, source));
+    let (constant, trace) = if flags.0.is_some() || flags.1.is_some() { flags } else { file };
+    if constant.is_some() && trace.is_some() {
+        return Err(anyhow!("{column} is given as a constant and as a trace, expected one of them"))
+            .context(ConfigError);
+    }
+    if let Some(value) = constant {
+        if !value.is_finite() || value < 0.0 {
+            return Err(anyhow!("{column} is {value}, expected 0 or more")).context(ConfigError);
+        }
+        return Ok(of(Signal::Constant(value), "assumed: a constant from the configuration".into()));
+    }
+    let Some(path) = &trace else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("failed to read {}", path.display()))
+        .context(ConfigError)?;
+    let trace =
+        Trace::parse(&text, &path.display().to_string(), column, AfterEnd::Repeat).context(ConfigError)?;
+    Ok(of(Signal::Trace(trace), format!("assumed: the trace {}", path.display())))
 }
 
 #[cfg(test)]
