@@ -105,11 +105,18 @@ fn a_run_that_was_interrupted_goes_on_and_one_of_others_is_refused() {
     assert!(whole.starts_with(&text[..cut]), "what was measured before stands as it was");
     assert_eq!(whole.matches("[[measured]]").count(), text.matches("[[measured]]").count());
 
-    let other = text[..cut].replace("made up", "another device");
-    std::fs::write(folder.path().join("c.toml.partial"), other).unwrap();
-    let output = share(&folder, &[&simulated()[..], &["-o", "c.toml"]].concat());
-    assert_eq!(output.status.code(), Some(3));
-    assert!(refused(&output).contains("another device"), "{}", refused(&output));
+    let nothing: &[&str] = &[];
+    for (other, more, told) in [
+        (text[..cut].replace("made up", "another device"), nothing, "another device"),
+        (text[..cut].to_owned(), &["--batch-sizes", "1"], "expected batches of 1"),
+        (text[..cut].replace("1 of 3 compute threads", "4 of 12"), nothing, "found 4 of 12"),
+        (text.replacen("held_out = true", "held_out = false", 1), nothing, "sets of this command and seed"),
+    ] {
+        std::fs::write(folder.path().join("c.toml.partial"), other).unwrap();
+        let output = share(&folder, &[&simulated()[..], &["-o", "c.toml"], more].concat());
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        assert!(refused(&output).contains(told), "{}", refused(&output));
+    }
 }
 
 #[test]

@@ -66,16 +66,12 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
     let plan = args.sharing_plan(&bench, cores, measure)?;
     let before = if is_going_on { Some(read(&partial)?) } else { None };
     if let Some(before) = &before {
-        // What a stranger measured is no part of this.
-        let other =
-            before.measured.iter().find(|row| !plan.steps().iter().any(|step| step.tenants == row.tenants));
-        if before.device != bench.device().description || other.is_some() {
+        let here = &bench.device().description;
+        if let Some((found, expected)) = other_than(before, &plan, here) {
             let error = anyhow!(
-                "{} is of another run: found {}, expected {} and the sets of this command; run that command again, or \
-                 start anew with --restart",
-                partial.display(),
-                other.map_or_else(|| before.device.clone(), |row| names(&row.tenants)),
-                bench.device().description
+                "{} is of another run: found {found}, expected {expected}; run that command again, or start anew with \
+                 --restart",
+                partial.display()
             );
             return Err(error).context(ConfigError);
         }
@@ -169,6 +165,28 @@ impl MeasureArgs {
     }
 }
 
+/// What tells that `before` was measured by another command than `plan` on `device`, and what this one would have there.
+fn other_than(before: &SharingFile, plan: &SharingPlan, device: &str) -> Option<(String, String)> {
+    let size = |size: Option<u32>| {
+        size.map_or("the largest batches".to_owned(), |size| format!("batches of {size}"))
+    };
+    let heads = [
+        (before.device.clone(), device.to_owned()),
+        (before.slice_means.clone(), plan.slice_means.clone()),
+        (size(before.batch_size), size(plan.batch_size)),
+    ];
+    if let Some(other) = heads.into_iter().find(|(found, expected)| found != expected) {
+        return Some(other);
+    }
+    let steps = plan.steps();
+    let is_ours = |tenants: &[Tenant], held_out: bool| {
+        steps.iter().any(|step| step.tenants == tenants && step.held_out == held_out)
+    };
+    let other = before.measured.iter().find(|row| !is_ours(&row.tenants, row.held_out))?;
+    let held_out = if other.held_out { "held out" } else { "not held out" };
+    Some((format!("{}, {held_out}", names(&other.tenants)), "the sets of this command and seed".to_owned()))
+}
+
 /// Whether `path` is a sharing file, by its first key.
 pub(super) fn is_one(path: &Path) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| {
@@ -208,7 +226,7 @@ pub(super) fn report(path: &Path, file: &SharingFile) -> Result<Value> {
         }));
     }
     Ok(json!({
-        "file": path.display().to_string(), "device": file.device, "slice_means": file.slice_means,
+        "file": path.display().to_string(), "device": file.device, "slice_means": file.slice_means, "batch_size": file.batch_size,
         "power_basis": file.power_basis, "power_source": file.power_source,
         "static_watts": fit.static_power, "shared_idle_watts": fit.shared_idle_power,
         "overlap_per_watt": fit.overlap_per_watt, "residual_watts": fit.residual,
