@@ -1,7 +1,8 @@
 //! Families under load: what clients ask of a family is answered, whatever is switched or unloaded
 //! meanwhile, and the answer names the variant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,10 +12,13 @@ use tokio::task::JoinHandle;
 use wattle_core::family::Variant;
 use wattle_core::id::{FamilyName, ModelName};
 use wattle_core::knob::ServingChange;
-use wattle_core::policies::PolicyOptions;
-use wattle_core::policy::Reason;
+use wattle_core::observation::Observation;
+use wattle_core::policies::{PolicyOptions, build};
+use wattle_core::policy::{Decision, Policy, Reason};
 use wattle_core::units::Joules;
 use wattle_server::data_plane::proto;
+use wattle_sim::epoch_level;
+use wattle_sim::scenario::Loaded;
 
 use super::server::{IsOver, Live, Setup, http, http_json, profiles, request, steps};
 
@@ -93,7 +97,7 @@ async fn no_request_is_lost_over_a_thousand_switches_and_each_answer_names_the_v
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn carbon_budget_switches_by_the_price_of_quality_and_no_request_is_lost() {
+async fn carbon_budget_switches_by_the_price_of_quality_as_in_its_replay_and_no_request_is_lost() {
     let variant = |model: &str, joules, quality| Variant {
         model: model.into(),
         energy_joules_per_row: Joules::new(joules),
@@ -108,6 +112,7 @@ async fn carbon_budget_switches_by_the_price_of_quality_and_no_request_is_lost()
     setup.options.families = BTreeMap::from([("digits".into(), variants)]);
     setup.options.carbon_budget.quality_floor = Some(0.98);
     setup.options.carbon_budget.interval_seconds = 0.1;
+    let options = setup.options.clone();
     let live = setup.start().await;
     let is_over = IsOver::default();
     let clients = ask(&live, 4, &is_over).await;
@@ -121,15 +126,60 @@ async fn carbon_budget_switches_by_the_price_of_quality_and_no_request_is_lost()
     let records = live.server.control().decisions(200);
     let switches: Vec<_> = records.iter().filter(|record| !record.decision.variants.is_empty()).collect();
     assert!(switches.len() >= 4, "{switches:?}");
+    let mut chosen = BTreeSet::new();
     for record in switches {
         let to = record.decision.variants["digits"].as_str();
         let Some((_, Reason::VariantByPrice { carbon_intensity, .. })) = record.decision.reasons.first()
         else {
             panic!("no reason in {record:?}");
         };
-        assert_eq!(to == "digits-m", carbon_intensity.get() == 100.0, "{record:?}");
+        chosen.insert((carbon_intensity.get() as u64, to.to_owned()));
     }
+    assert_eq!(chosen, BTreeSet::from([(100, "digits-m".to_owned()), (300, "digits-s".to_owned())]));
+    assert_eq!(chosen, replayed("carbon-budget", &options), "the replay chooses the same");
     live.server.stop().await;
+}
+
+/// A policy, and what it chose at which carbon intensity whenever it switched.
+struct Witness {
+    policy: Box<dyn Policy>,
+    switches: BTreeSet<(u64, String)>,
+}
+
+impl Policy for Witness {
+    fn name(&self) -> &'static str {
+        self.policy.name()
+    }
+
+    fn decide(&mut self, seen: &Observation) -> Decision {
+        let decision = self.policy.decide(seen);
+        let variant = decision.variants.get("digits");
+        let found = seen.carbon_intensity.zip(variant);
+        self.switches.extend(found.map(|(grams, to)| (grams.get() as u64, to.to_string())));
+        decision
+    }
+}
+
+/// What a policy chooses at which carbon intensity in a replay of the same steps with the same variants.
+fn replayed(policy: &str, options: &PolicyOptions) -> BTreeSet<(u64, String)> {
+    let model = |name: &str, quality: f64, watts: u32| {
+        format!(
+            "[[models]]\nname = \"{name}\"\nquality = {quality}\nidle_power_watts = 0\nrows = [{{ batch_size = 1, \
+             instances = 1, latency_ms_mean = 1, throughput_rps = 1000, power_watts_mean = {watts} }}]\n"
+        )
+    };
+    let scenario = format!(
+        "level = \"epoch\"\nspan_seconds = 14\nepoch_seconds = 0.1\n[[devices]]\nname = \"gpu\"\n{}{}\
+         [[families]]\nname = \"digits\"\nactive = \"digits-s\"\nworkload = {{ kind = \"constant\", rate_rps = 500 }}\n\
+         variants = [{{ model = \"digits-s\" }}, {{ model = \"digits-m\" }}]\n\
+         [carbon_intensity]\nsteps = [[0, 300], [0.7, 100], [1.4, 300], [2.1, 100]]\nafter_end = \"repeat\"\n",
+        model("digits-s", 0.97, 100),
+        model("digits-m", 0.99, 300),
+    );
+    let loaded = Loaded::parse(&scenario, "families.toml", Path::new("")).unwrap();
+    let mut witness = Witness { policy: build(policy, options).unwrap(), switches: BTreeSet::new() };
+    epoch_level::run(&loaded.plan, &mut witness, 1, &mut |_| ());
+    witness.switches
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
