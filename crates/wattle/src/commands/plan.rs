@@ -46,8 +46,11 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "WHAT", value_parser = objective)]
     objective: Option<Objective>,
     /// The plan is made in so long at most; explaining it takes as long again at most
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 55.0, value_parser = positive_seconds)]
     time_limit: f64,
+    /// Of a large fleet, a plan that is proved to be this near the best is near enough
+    #[arg(long, value_name = "SHARE", default_value_t = Effort::default().enough_gap, value_parser = share)]
+    gap: f64,
     /// How much is explained: none, brief (comparisons) or full (also what decides, and where it flips)
     /// [default: full for up to 16 models, else brief]
     #[arg(long, value_name = "HOW")]
@@ -86,6 +89,11 @@ fn objective(text: &str) -> Result<Objective, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| (0.0..1.0).contains(number));
+    number.ok_or_else(|| "expected a share such as 0.01, for 1 %".to_owned())
+}
+
 fn positive_seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= 1e7 => Ok(seconds),
@@ -117,7 +125,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<()> {
     }
     let current = args.current.as_deref().map(read_plan).transpose()?;
     let loaded = read_fleet(args, 0.0)?;
-    let plan = made(&loaded, args.time_limit)?;
+    let plan = made(&loaded, args)?;
     let decision = current.as_ref().map(|current| decide(&loaded, current, &plan));
     let mut told = explained(&loaded, plan, args);
     told.decision = decision;
@@ -155,14 +163,15 @@ fn read_fleet(args: &PlanArgs, later_seconds: f64) -> Result<Loaded> {
 }
 
 /// Plans within a time limit.
-fn made(loaded: &Loaded, limit_seconds: f64) -> Result<Plan> {
-    let (started, limit) = (Instant::now(), Duration::from_secs_f64(limit_seconds));
-    make(loaded, Restrict::default(), Effort::default(), &|| limit.saturating_sub(started.elapsed())).map_err(
-        |error| match error {
+fn made(loaded: &Loaded, args: &PlanArgs) -> Result<Plan> {
+    let (started, limit) = (Instant::now(), Duration::from_secs_f64(args.time_limit));
+    let effort = Effort { enough_gap: args.gap, ..Effort::default() };
+    make(loaded, Restrict::default(), effort, &|| limit.saturating_sub(started.elapsed())).map_err(|error| {
+        match error {
             PlanError::Fleet(_) | PlanError::Nowhere(_) => anyhow::Error::new(error).context(ConfigError),
             PlanError::Solve(..) => anyhow::Error::new(error),
-        },
-    )
+        }
+    })
 }
 
 fn decide(loaded: &Loaded, current: &Plan, proposed: &Plan) -> Decision {

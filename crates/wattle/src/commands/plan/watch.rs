@@ -30,7 +30,7 @@ pub(super) fn run(args: &PlanArgs, every: Duration) -> Result<()> {
 /// Plans once; the plan, where it is to take the place of the current one.
 fn look(args: &PlanArgs, current: Option<&Plan>, later_seconds: f64) -> Result<Option<Plan>> {
     let loaded = read_fleet(args, later_seconds)?;
-    let plan = made(&loaded, args.time_limit)?;
+    let plan = made(&loaded, args)?;
     let decision = current.map(|current| decide(&loaded, current, &plan));
     let change = decision.is_none_or(|decision| decision.change);
     if args.json {
