@@ -86,7 +86,8 @@ macro_rules! quantity {
 
         impl Sum for $name {
             fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
-                Self(parts.map(|part| part.0).sum())
+                // Of nothing it is 0, where that of floating-point numbers is -0.
+                Self(parts.fold(0.0, |sum, part| sum + part.0))
             }
         }
 

@@ -4,6 +4,7 @@
 //! and left aside under another name; it never keeps a server from starting.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,13 +59,16 @@ struct CacheFile {
 }
 
 impl Cache {
-    /// The file of the signal `name` with this head in `folder`: another source or zone is another file.
+    /// The file of the signal `name` with this head in `folder`: another head is another file. Its name tells
+    /// people which; a hash tells apart what reads alike.
     pub fn new(folder: &Path, name: &str, head: &SignalHead) -> Self {
         let mut file = slug(name, 40);
         for part in [Some(head.source.as_str()), head.zone.as_deref()].into_iter().flatten() {
             file = format!("{file}--{}", slug(part, 60));
         }
-        Self { path: folder.join(format!("{file}.json")) }
+        let mut hash = DefaultHasher::new();
+        head.hash(&mut hash);
+        Self { path: folder.join(format!("{file}--{:08x}.json", hash.finish() as u32)) }
     }
 
     /// Where it is.
@@ -195,10 +199,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("deep/below");
         let cache = Cache::new(&folder, "carbon_intensity", &head("US-CAL-CISO"));
-        assert_eq!(
-            cache.path().file_name().unwrap(),
-            "carbon_intensity--electricity-maps-v3--us-cal-ciso.json"
-        );
+        let name = cache.path().file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("carbon_intensity--electricity-maps-v3--us-cal-ciso--"), "{name}");
+        let marginal = SignalHead {
+            kind: wattle_core::signal::IntensityKind::Marginal,
+            ..(*head("US-CAL-CISO")).clone()
+        };
+        assert_ne!(cache.path(), Cache::new(&folder, "carbon_intensity", &marginal).path());
         assert_eq!(cache.read(&head("US-CAL-CISO")).unwrap(), None);
         cache.write(&series("US-CAL-CISO"), UnixTime::from_secs(42)).unwrap();
         let kept = cache.read(&head("US-CAL-CISO")).unwrap().unwrap();

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, Thread};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,11 @@ use wattle_core::time::UnixTime;
 use crate::outlook::{Ahead, AheadPoint, ahead, told};
 use crate::poller::{Poller, Snapshot};
 
+/// So long is waited for a signal's thread to end.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const STOP_POLL: Duration = Duration::from_millis(5);
+
 /// A signal that a thread keeps up to date. Dropping it ends the thread after the ask it may be in.
 #[derive(Debug)]
 pub struct LiveSignal {
@@ -22,7 +27,7 @@ pub struct LiveSignal {
     head: Arc<SignalHead>,
     rule: StalenessRule,
     shared: Arc<Shared>,
-    thread: Thread,
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -70,7 +75,7 @@ impl LiveSignal {
             }
             poller.write_cache(clock());
         })?;
-        Ok(Self { name, head, rule, shared, thread: handle.thread().clone() })
+        Ok(Self { name, head, rule, shared, thread: Some(handle) })
     }
 
     /// Its name.
@@ -105,9 +110,17 @@ impl LiveSignal {
 }
 
 impl Drop for LiveSignal {
+    /// Waits a moment for the cache to be written, but not for a request that is under way.
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        // Not waited for: it may be in a request, which ends in its own time.
-        self.thread.unpark();
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        let until = Instant::now() + STOP_LIMIT;
+        while !thread.is_finished() && Instant::now() < until {
+            thread::sleep(STOP_POLL);
+        }
+        if thread.is_finished() && thread.join().is_err() {
+            tracing::error!(signal = self.name, "the thread of a signal panicked; this is a bug in wattle");
+        }
     }
 }

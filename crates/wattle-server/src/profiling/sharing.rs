@@ -257,7 +257,6 @@ impl<'a> Company<'a> {
 
     /// Windows until they agree or are as many as may be, without those from before they agreed; with the
     /// readings they rest on, and whether they agree.
-    #[expect(clippy::type_complexity, reason = "told in words above")]
     fn windows(
         &self,
         busy: &[(&Seat<'a>, u32)],

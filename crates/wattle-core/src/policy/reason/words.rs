@@ -169,7 +169,7 @@ impl fmt::Display for Reason {
                 limit,
                 period_ends_seconds,
             } => {
-                let price = price_grams.map_or("any price".into(), |price| format!("{price:.4} gCO2e"));
+                let price = price_grams.map_or("any price".into(), |price| format!("{price:.3e} gCO2e"));
                 let quality = quality_mean.map_or("unknown yet".into(), |quality| format!("{quality:.4}"));
                 write!(
                     f,

@@ -167,7 +167,8 @@ pub(super) fn decision(loaded: &Loaded, decision: &Decision) -> String {
             loaded.fleet.horizon_hours
         ),
         (Some(gain), false) => format!(
-            "keep: changing {changed} devices costs {cost} {unit}, and {} {unit} would be saved in {} h",
+            "keep the current plan: changing {changed} devices costs {cost} {unit}, and {} {unit} would be saved in {} h; \
+             the plan above is the one that would be changed to",
             figure(Some(gain)),
             loaded.fleet.horizon_hours
         ),

@@ -113,6 +113,17 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
             partial.display()
         ));
     }
+    if let Err(error) = shared.file.fit() {
+        // Nothing to go on from: it has to be measured anew.
+        if partial.exists() {
+            std::fs::remove_file(&partial)
+                .with_context(|| format!("failed to remove {}", partial.display()))?;
+        }
+        return Err(anyhow!(
+            "what was measured can't be fitted, and nothing was written: {error}. Where other programs keep the device \
+             busy at rest, measure when it is quiet"
+        ));
+    }
     new_file::write(&output, shared.file.to_text()?.as_bytes(), true)?;
     if partial.exists() {
         std::fs::remove_file(&partial).with_context(|| format!("failed to remove {}", partial.display()))?;

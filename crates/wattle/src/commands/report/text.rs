@@ -2,8 +2,8 @@
 
 use wattle_core::carbon::act::INTENSITIES;
 use wattle_core::provenance::Basis;
-use wattle_core::units::{CarbonIntensity, Watts};
-use wattle_ledger::report::{DeviceTold, KNOWN_ENOUGH, Line, Report, crossovers, utc};
+use wattle_core::units::{CarbonIntensity, Joules, Watts};
+use wattle_ledger::report::{DeviceTold, KNOWN_ENOUGH, Line, Of, Report, crossovers, utc};
 
 use crate::commands::simulate::figure;
 use crate::output::say;
@@ -130,7 +130,8 @@ pub(super) fn notes(report: &Report) -> Vec<String> {
     notes.extend(report.devices.iter().flat_map(|device| device_notes(device, report.intensity)));
     notes.push(
         "with idle: idle energy and all reserved time of the device, shared by busy time, which the SCI counts \
-         (its boundary: docs/carbon.md); else busy time alone"
+         (its boundary: docs/carbon.md); else busy time alone. Where other programs run on the device, what they \
+         draw is in idle"
             .into(),
     );
     match &report.baseline {
@@ -191,12 +192,18 @@ fn watts(power: Watts) -> String {
 /// What was drawn against the baseline, all together.
 fn against(report: &Report, of_baseline: Basis) -> Option<String> {
     let baseline = report.total.baseline.as_ref()?;
-    let drawn = report.total.busy.energy;
-    let change = (drawn / baseline.energy - 1.0) * 100.0;
+    // Idle energy holds what other programs drew, which no replay plays.
+    let asked = report.rows.iter().filter(|row| row.of != Of::Idle);
+    let (drawn, of_fixed) = asked.fold((Joules::ZERO, Joules::ZERO), |(drawn, of_fixed), row| {
+        let fixed = row.baseline.as_ref().map_or(Joules::ZERO, |baseline| baseline.energy);
+        (drawn + row.busy.energy, of_fixed + fixed)
+    });
+    let change = (drawn / of_fixed - 1.0) * 100.0;
+    let watt_hours = |energy: Joules| figure(Some(energy.get() / WATT_HOUR));
     let mut text = format!(
-        "drawn {} Wh, fixed would have drawn {} Wh",
-        figure(Some(drawn.get() / WATT_HOUR)),
-        figure(Some(baseline.energy.get() / WATT_HOUR))
+        "requests drew {} Wh, under fixed they would have drawn {} Wh",
+        watt_hours(drawn),
+        watt_hours(of_fixed)
     );
     if change.is_finite() {
         text += &format!(" ({change:+.1} %)");
