@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail so")]
 
-#[allow(dead_code, reason = "the rest of it is for other tests")]
 mod common;
 
 use std::sync::{Arc, Mutex};

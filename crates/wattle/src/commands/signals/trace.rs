@@ -50,8 +50,11 @@ fn read(path: &Path, seen: &[String]) -> Result<Report> {
     Ok(Report::of("trace", &known, &rule, last, AHEAD))
 }
 
+/// The values of a column, each at its time.
+type Column = Vec<(UnixTime, f64)>;
+
 /// The values of the file at `path`, and those of its columns `seen`.
-fn series(path: &Path, seen: &[String]) -> Result<(Series, Vec<Vec<(UnixTime, f64)>>)> {
+fn series(path: &Path, seen: &[String]) -> Result<(Series, Vec<Column>)> {
     let text = std::fs::read_to_string(path).context("failed to read")?;
     let header = text
         .trim_start_matches('\u{feff}')
