@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wattle_core::ledger::LedgerEntry;
 use wattle_core::provenance::Provenance;
-use wattle_core::signal::{EmissionScope, Freshness, IntensityKind, PointStatus, Quantity, SignalHead};
+use wattle_core::signal::{Freshness, PointStatus, Quantity, SignalHead};
 
 /// What the figures of a row are known by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,17 +40,7 @@ impl fmt::Display for Source {
 
 impl fmt::Display for CarbonSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.head.source)?;
-        if let Some(zone) = &self.head.zone {
-            write!(f, ", zone {zone}")?;
-        }
-        let told = [
-            (self.head.kind != IntensityKind::Unknown).then(|| name(&self.head.kind)),
-            (self.head.scope != EmissionScope::Unknown).then(|| name(&self.head.scope)),
-            (self.status != PointStatus::Unknown).then(|| name(&self.status)),
-            (self.freshness != Freshness::Fresh).then(|| name(&self.freshness)),
-        ];
-        told.iter().flatten().try_for_each(|word| write!(f, ", {word}"))
+        f.write_str(&self.head.in_words(self.status, self.freshness))
     }
 }
 

@@ -100,6 +100,40 @@ impl SignalHead {
             source: source.into(),
         }
     }
+
+    /// In words, with how the source came by a value and how that stands to what it last said: `Electricity
+    /// Maps v3, zone DE, average, life-cycle, estimated, stale`. What is not told is left out.
+    pub fn in_words(&self, status: PointStatus, freshness: Freshness) -> String {
+        let mut words = vec![self.source.clone()];
+        words.extend(self.zone.as_ref().map(|zone| format!("zone {zone}")));
+        let told = [
+            match self.kind {
+                IntensityKind::Average => Some("average"),
+                IntensityKind::Marginal => Some("marginal"),
+                IntensityKind::Unknown => None,
+            },
+            match self.scope {
+                EmissionScope::Direct => Some("direct"),
+                EmissionScope::LifeCycle => Some("life-cycle"),
+                EmissionScope::Unknown => None,
+            },
+            match status {
+                PointStatus::Actual => Some("actual"),
+                PointStatus::Estimated => Some("estimated"),
+                PointStatus::Forecast => Some("forecast"),
+                PointStatus::Unknown => None,
+            },
+            match freshness {
+                Freshness::Fresh => None,
+                Freshness::Stale => Some("stale"),
+                Freshness::Held => Some("too old, the last value is held"),
+                Freshness::LastWeek => Some("too old, the value of the week before stands in"),
+                Freshness::Constant => Some("too old, a constant stands in"),
+            },
+        ];
+        words.extend(told.into_iter().flatten().map(str::to_owned));
+        words.join(", ")
+    }
 }
 
 /// One value of a signal, from its time until the next.

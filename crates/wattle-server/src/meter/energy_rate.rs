@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use wattle_core::carbon::CarbonAccounting;
 use wattle_core::id::ModelName;
 use wattle_core::provenance::{Basis, Provenance};
-use wattle_core::signal::{EmissionScope, Freshness, IntensityKind, PointStatus, SignalReading};
+use wattle_core::signal::SignalReading;
 use wattle_core::units::{GramsCo2e, Joules};
 
 /// Energy of a core-second of computing, as last metered, what it emits, and where both are from. Written by
@@ -110,7 +110,11 @@ impl EnergyRate {
         let emissions = accounting.emissions(Joules::new(1.0), reading);
         let next = reading.zip(emissions).map(|(reading, of_joule)| CarbonRate {
             grams_per_joule: of_joule.location,
-            source: describe(reading, accounting.pue),
+            source: format!(
+                "{}, PUE {}",
+                reading.head.in_words(reading.status, reading.freshness),
+                accounting.pue
+            ),
         });
         if self.carbon.load().as_deref() != next.as_ref() {
             self.carbon.store(next.map(Arc::new));
@@ -123,35 +127,4 @@ impl EnergyRate {
         change(&mut rates);
         self.rates.store(Arc::new(rates));
     }
-}
-
-/// A reading's head in words, without its number, which is in the figure that is told.
-fn describe(reading: &SignalReading, pue: f64) -> String {
-    let mut words = vec![reading.head.source.clone()];
-    words.extend(reading.head.zone.as_ref().map(|zone| format!("zone {zone}")));
-    words.extend(match reading.head.kind {
-        IntensityKind::Average => Some("average".to_owned()),
-        IntensityKind::Marginal => Some("marginal".to_owned()),
-        IntensityKind::Unknown => None,
-    });
-    words.extend(match reading.head.scope {
-        EmissionScope::Direct => Some("direct".to_owned()),
-        EmissionScope::LifeCycle => Some("life-cycle".to_owned()),
-        EmissionScope::Unknown => None,
-    });
-    words.extend(match reading.status {
-        PointStatus::Actual => Some("actual".to_owned()),
-        PointStatus::Estimated => Some("estimated".to_owned()),
-        PointStatus::Forecast => Some("forecast".to_owned()),
-        PointStatus::Unknown => None,
-    });
-    words.extend(match reading.freshness {
-        Freshness::Fresh => None,
-        Freshness::Stale => Some("stale".to_owned()),
-        Freshness::Held => Some("too old, the last value is held".to_owned()),
-        Freshness::LastWeek => Some("too old, the value of the week before stands in".to_owned()),
-        Freshness::Constant => Some("too old, a constant stands in".to_owned()),
-    });
-    words.push(format!("PUE {pue}"));
-    words.join(", ")
 }

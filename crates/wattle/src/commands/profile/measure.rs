@@ -2,8 +2,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -17,8 +16,8 @@ use wattle_server::profiling::{
 };
 
 use super::targets::Target;
-use super::{Power, device, positive, report};
-use crate::commands::serve::{MAX_CORES, async_runtime, available_cores, model_and_file, stop_signal};
+use super::{Power, device, positive, report, stop_flag};
+use crate::commands::serve::{MAX_CORES, available_cores, model_and_file};
 use crate::devices::DeviceArgs;
 use crate::exit::ConfigError;
 use crate::output::say;
@@ -167,18 +166,7 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
     for target in &targets {
         args.check_output(target)?;
     }
-    // Signals are taken from here on, so that none leaves a knob turned.
-    let signals = async_runtime()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = {
-        let _inside = signals.enter();
-        stop_signal()?
-    };
-    let told = Arc::clone(&stop);
-    signals.spawn(async move {
-        stopped.await;
-        told.store(true, Ordering::Relaxed);
-    });
+    let (stop, _signals) = stop_flag()?;
     let mut done = Vec::new();
     for target in &targets {
         let profiled = args.profile_one(&bench, &plan, target, &stop)?;

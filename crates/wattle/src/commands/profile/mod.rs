@@ -11,9 +11,15 @@ mod sharing;
 mod show;
 mod targets;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 use wattle_core::profile::PowerFigure;
+
+use crate::commands::serve::{async_runtime, stop_signal};
 
 /// Measure a model's operating points as it is served; show, merge, compare and draw profiles
 ///
@@ -77,6 +83,23 @@ impl From<Power> for PowerFigure {
             Power::Mean => Self::Mean,
         }
     }
+}
+
+/// A flag that becomes true when the process is told to stop, as long as the runtime beside it lives: a
+/// signal leaves no knob turned.
+fn stop_flag() -> Result<(Arc<AtomicBool>, Runtime)> {
+    let signals = async_runtime()?;
+    let stopped = {
+        let _inside = signals.enter();
+        stop_signal()?
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    signals.spawn(async move {
+        stopped.await;
+        told.store(true, Ordering::Relaxed);
+    });
+    Ok((stop, signals))
 }
 
 /// A number over 0, for a flag.

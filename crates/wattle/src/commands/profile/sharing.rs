@@ -1,8 +1,6 @@
 //! `wattle profile --sharing MODEL…`: what a device draws that models share; and how such a file is shown.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
@@ -13,8 +11,8 @@ use wattle_core::shared_power::{SharedPowerError, SharingFile, Tenant};
 use wattle_server::profiling::{ProfilingError, SharingPlan};
 
 use super::measure::MeasureArgs;
-use super::{device, positive};
-use crate::commands::serve::{async_runtime, available_cores, stop_signal};
+use super::{device, positive, stop_flag};
+use crate::commands::serve::available_cores;
 use crate::exit::ConfigError;
 use crate::new_file;
 use crate::output::say;
@@ -76,18 +74,7 @@ pub(super) fn run(args: MeasureArgs) -> Result<()> {
             return Err(error).context(ConfigError);
         }
     }
-    // Signals are taken from here on, so that none leaves a knob turned.
-    let signals = async_runtime()?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let stopped = {
-        let _inside = signals.enter();
-        stop_signal()?
-    };
-    let told = Arc::clone(&stop);
-    signals.spawn(async move {
-        stopped.await;
-        told.store(true, Ordering::Relaxed);
-    });
+    let (stop, _signals) = stop_flag()?;
     let bar = Progress::new("nothing running");
     let created = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let keep = |file: &SharingFile| {
